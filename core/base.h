@@ -1,0 +1,76 @@
+// The base: the ordered key-value store under the table, written only by checkpoints. lmdb_base.cc
+// is the real one; tests/support has one in memory with the same transaction and crash semantics.
+//
+// Keys live in spaces that do not mix. A commit is atomic and durable when it returns; it is the only
+// way in. Reads see the last commit.
+//
+// Snapshot install goes through a second generation: stage() fills it piece by piece while the first
+// still serves, install() switches to it and drops the old one in one transaction.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/types.h"
+
+namespace capstan {
+
+enum class Space : std::uint8_t {
+  kMeta,       // engine's own facts: applied index, configuration, version vector, ...
+  kNow,        // CP  key -> current version
+  kPast,       // CP  key + mod revision -> superseded version
+  kLog,        // CP  revision + sub -> kind and key
+  kRequests,   // request id -> its reply, a bounded window
+  kCell,       // AP  key -> cell
+  kConflict,   // AP  number -> conflict with body
+  kCount
+};
+
+struct Change {
+  Space space;
+  std::string key;
+  std::optional<std::string> value;  // nullopt: erase
+};
+
+// Return false to stop the scan.
+using Visitor = std::function<bool(ByteView key, ByteView value)>;
+
+// A frozen view that outlives later commits; for sending a snapshot. At most one at a time, and not
+// for long: pages it pins cannot be reused.
+class BaseView {
+ public:
+  virtual ~BaseView() = default;
+  // Keys of `space` from `from` on (inclusive), ascending.
+  virtual Status scan(Space space, ByteView from, const Visitor& visit) const = 0;
+};
+
+class Base {
+ public:
+  virtual ~Base() = default;
+  virtual Result<std::optional<std::string>> get(Space space, ByteView key) const = 0;
+  // [from, to) ascending; `to` empty: to the end of the space.
+  virtual Status scan(Space space, ByteView from, ByteView to, const Visitor& visit) const = 0;
+  // (from, to) descending from just below `to` down to `from` inclusive.
+  virtual Status scan_back(Space space, ByteView from, ByteView to, const Visitor& visit) const = 0;
+  // All or nothing, durable on return; `changes` sorted by (space, key), no key twice.
+  virtual Status commit(const std::vector<Change>& changes) = 0;
+
+  virtual Result<std::unique_ptr<BaseView>> view() const = 0;
+
+  virtual Status stage(const std::vector<Change>& changes) = 0;
+  virtual Status install() = 0;
+  virtual Status drop_staged() = 0;
+
+  virtual std::uint64_t bytes_used() const = 0;
+};
+
+// Opens or creates DIR/base.lmdb. Every record carries 4 bytes of XXH3; one that does not match is
+// kCorrupt.
+Result<std::unique_ptr<Base>> open_lmdb_base(const std::string& directory);
+
+}  // namespace capstan

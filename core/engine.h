@@ -1,0 +1,85 @@
+// Engine: one of the two ways to hold a key. cp/engine.h and ap/engine.h implement it; node/ routes
+// by keyspace rule; net/ feeds it; tests/sim runs the same code on simulated time, disk and network.
+//
+// A shell drives it in turns. Nothing leaves between begin_turn() and end_turn(): all commands of a
+// turn share one log entry and one group on disk, all frames to a peer one write.
+//
+//   begin_turn(now)  ->  receive()*  submit()*  disk completions*  tick()?  ->  end_turn()
+//
+// Everything runs on one thread; the only clock is Now.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/disk.h"
+#include "core/limits.h"
+#include "core/request.h"
+#include "core/time.h"
+#include "core/types.h"
+
+namespace capstan {
+
+struct Member {
+  MemberId id;
+  std::string name;
+};
+
+// What an engine is told about its node and cluster at start.
+struct EngineConfig {
+  ClusterId cluster;
+  MemberId self;
+  std::string name;             // of this member, as people wrote it
+  NodeId node;                  // this disk
+  Incarnation incarnation = 1;  // of this start; the identity file counts every one
+  std::vector<Member> members;  // all configured, itself included, sorted by id
+  Epoch epoch{1};
+  Micros heartbeat_interval = kHeartbeatInterval;
+  Micros election_timeout = kElectionTimeout;  // E
+  std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
+  Micros checkpoint_interval = kCheckpointInterval;
+  std::uint64_t seed = 0;       // of everything it draws
+};
+
+// What the disk gave back at start.
+struct Recovered {
+  std::vector<RecoveredRecord> records;  // of the WAL, oldest first
+  bool fresh = true;                     // nothing was ever written here
+  std::string impaired;                  // not empty: the log is rotten from its end on, and why
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+
+  virtual void begin_turn(Now now) = 0;
+
+  // Every 10 ms of time, after what was waiting in the sockets: a stalled process must see the
+  // heartbeats it slept through before it counts them as missing.
+  virtual void tick() = 0;
+
+  // Takes a Range, Put, DeleteRange, Txn, Conflicts or Books request. `answer` is called exactly
+  // once, now or in a later turn; never after the engine is destroyed.
+  virtual void submit(Request request, Answer answer) = 0;
+
+  // Evidence from the transport: a connection to this member (re)opened, or closed or reset. A
+  // close is a hint to look sooner, never a proof.
+  virtual void peer_connected(MemberId peer) = 0;
+  virtual void peer_disconnected(MemberId peer) = 0;
+
+  // Carries out what the turn decided: frames to the sender, records to the disk, answers.
+  virtual void end_turn() = 0;
+
+  // Fills the engine's part of `status` (role, term, revision, peers' reachability, ...). The
+  // node has filled names, addresses and ids of `status.peers` before.
+  virtual void describe(StatusResult& status) const = 0;
+
+  // True when the engine can do its mode's work now: CP, a write could commit; AP, it is open.
+  virtual bool ready() const = 0;
+
+  // Orderly stop: refuse new work, hand over what can be handed over, leave a clean mark. `done` is
+  // called in a later turn, at most about 1 s away.
+  virtual void stop(std::move_only_function<void()> done) = 0;
+};
+
+}  // namespace capstan

@@ -1,0 +1,59 @@
+// Every bound on one page. Past a bound a client gets a clear error; nothing grows without one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/time.h"
+
+namespace capstan {
+
+// Requests
+inline constexpr std::size_t kRequestBytesMax = 3 * 512 * 1024;  // 1.5 MiB, as etcd
+inline constexpr std::size_t kKeyBytesMax = 64 * 1024;
+inline constexpr std::size_t kTxnOpsMax = 128;
+inline constexpr std::size_t kTxnDepthMax = 8;
+
+// One loop turn shares one Raft entry up to here; a larger command goes alone.
+inline constexpr std::size_t kEntryBytesMax = 256 * 1024;
+
+// Between nodes
+inline constexpr std::size_t kFrameBytesMax = 4 * 1024 * 1024;
+inline constexpr std::size_t kPeerQueueBytesMax = 8 * 1024 * 1024;
+inline constexpr std::size_t kSnapshotChunkBytes = 256 * 1024;
+inline constexpr std::size_t kSyncSliceBytes = 1024 * 1024;
+inline constexpr std::size_t kInflightMessagesMax = 512;             // per follower
+inline constexpr std::size_t kInflightBytesMax = 4 * 1024 * 1024;    // per follower
+inline constexpr std::size_t kUncommittedBytesMax = 64 * 1024 * 1024;
+inline constexpr std::size_t kMembersMax = 32;
+
+// Client port
+inline constexpr std::size_t kConnectionsMax = 10'000;
+inline constexpr std::size_t kClientWriteQueueBytesMax = 64 * 1024 * 1024;  // per connection
+inline constexpr std::size_t kPendingRequestsMax = 200'000;                 // per node
+
+// Disk
+inline constexpr std::size_t kWalSegmentBytes = 64 * 1024 * 1024;
+inline constexpr std::size_t kWalSegmentBytesLab = 4 * 1024 * 1024;
+inline constexpr std::size_t kWalSegmentBytesMin = 1024 * 1024;
+inline constexpr std::size_t kCheckpointTableBytes = 64 * 1024 * 1024;
+inline constexpr Micros kCheckpointInterval = 30 * kSecond;
+inline constexpr std::uint64_t kFreeBytesMin = 512ull * 1024 * 1024;  // below it, or 5 %: NOSPACE
+inline constexpr std::uint64_t kLmdbMapBytes = 1ull << 40;
+
+// Time (contract.md); a tick is 10 ms
+inline constexpr Micros kHeartbeatInterval = 50 * kMillisecond;
+inline constexpr Micros kElectionTimeout = 250 * kMillisecond;  // E; drawn from [E, 2E)
+inline constexpr Micros kRedialInterval = 200 * kMillisecond;
+inline constexpr Micros kLabCutMax = 60 * kSecond;  // default of --for
+
+// AP
+inline constexpr std::size_t kBuckets = 256;            // top byte of xxh3(key)
+inline constexpr std::size_t kDirectPushMembersMax = 16;
+inline constexpr std::size_t kConflictLogBytesMax = 64 * 1024 * 1024;
+
+static_assert(kRequestBytesMax < kFrameBytesMax, "a request must fit into one frame");
+static_assert(kEntryBytesMax <= kRequestBytesMax);
+static_assert(kWalSegmentBytesMin >= 4096 + kEntryBytesMax);
+
+}  // namespace capstan

@@ -1,0 +1,260 @@
+// What a client may ask, and every answer: one vocabulary for gRPC, RESP, HTTP, both engines, the
+// simulator and the lab. The shapes and their meaning are etcd's v3 API where it has them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/time.h"
+#include "core/types.h"
+
+namespace capstan {
+
+// ---- Data ---------------------------------------------------------------------------------------
+
+struct KeyValue {
+  std::string key;
+  std::string value;
+  Revision create_revision;
+  Revision mod_revision;
+  std::uint64_t version = 0;
+  std::int64_t lease = 0;
+  friend bool operator==(const KeyValue&, const KeyValue&) = default;
+};
+
+// [key, end): end empty means exactly `key`; end "\0" means every key >= `key`.
+struct KeyRange {
+  std::string key;
+  std::string end;
+};
+
+enum class SortOrder : std::uint8_t { kNone, kAscend, kDescend };
+enum class SortTarget : std::uint8_t { kKey, kVersion, kCreate, kMod, kValue };
+
+struct RangeRequest {
+  KeyRange range;
+  std::int64_t limit = 0;     // 0: none
+  std::int64_t revision = 0;  // <= 0: now
+  SortOrder sort_order = SortOrder::kNone;
+  SortTarget sort_target = SortTarget::kKey;
+  bool serializable = false;
+  bool keys_only = false;
+  bool count_only = false;
+  std::int64_t min_mod_revision = 0, max_mod_revision = 0;        // 0: no filter
+  std::int64_t min_create_revision = 0, max_create_revision = 0;  // 0: no filter
+};
+struct PutRequest {
+  std::string key;
+  std::string value;
+  std::int64_t lease = 0;
+  bool prev_kv = false;
+  bool ignore_value = false;
+  bool ignore_lease = false;
+};
+struct DeleteRangeRequest {
+  KeyRange range;
+  bool prev_kv = false;
+};
+
+enum class CompareResult : std::uint8_t { kEqual, kGreater, kLess, kNotEqual };
+enum class CompareTarget : std::uint8_t { kVersion, kCreate, kMod, kValue, kLease };
+struct Compare {
+  CompareResult result = CompareResult::kEqual;
+  CompareTarget target = CompareTarget::kVersion;
+  KeyRange range;
+  std::int64_t number = 0;  // version, create, mod, lease
+  std::string value;        // kValue
+};
+struct RequestOp;
+struct TxnRequest {
+  std::vector<Compare> compare;
+  std::vector<RequestOp> success;
+  std::vector<RequestOp> failure;
+};
+struct RequestOp {
+  std::variant<std::monostate, RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest> op;
+};
+
+// ---- People, the lab and tools ------------------------------------------------------------------
+
+struct StatusRequest {};
+struct MembersRequest {};
+struct ConflictsRequest {
+  std::uint64_t after = 0;  // entry number to start behind; 0: from the first that is kept
+  std::size_t limit = 1000;
+};
+// What became of writes; the scorecard asks every node after a heal.
+struct BooksRequest {};
+
+// ---- A request ----------------------------------------------------------------------------------
+
+using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest,
+                                 StatusRequest, MembersRequest, ConflictsRequest, BooksRequest>;
+
+struct Request {
+  RequestBody body;
+  std::string request_id;  // the client's own; a retry with the same id applies once; empty: none
+  Micros timeout = 0;      // from arrival; 0: the server's own limit (contract.md, Time and limits)
+  Epoch epoch{};           // the keyspace epoch the client believes in; 0: any
+};
+
+// ---- Outcomes -----------------------------------------------------------------------------------
+
+enum class Outcome : std::uint8_t {
+  kOk,       // the mode's whole guarantee holds
+  kOkLocal,  // AP: durable here, at least one member unreachable now
+  kFailed,   // certainly not applied
+  kUnknown,  // may or may not be applied; every timeout is this
+};
+std::string_view to_text(Outcome outcome);  // ok, ok-local, failed, unknown
+
+// Why not. The strings are stable: scripts and tests match them; sentences may improve.
+enum class Reason : std::uint8_t {
+  kNone,
+  // the cluster cannot now
+  kNoQuorum,      // no_quorum      this side has too few voters
+  kNoLeader,      // no_leader      an election is on
+  kNotLeader,     // not_leader
+  kLeaderLost,    // leader_lost    the write was in flight when the leader or its quorum went
+  kTimeout,       // timeout
+  kOverloaded,    // overloaded
+  kNoSpace,       // no_space
+  kShuttingDown,  // shutting_down
+  kRecovering,    // recovering     impaired or catching up; not serving yet
+  kUnreachable,   // unreachable    (clients) nobody answered at the address
+  // the request makes no sense, or not here
+  kInvalid,          // invalid        anything else malformed; detail says what
+  kTooLarge,         // too_large
+  kKeyMissing,       // key_missing    empty key
+  kKeyNotFound,      // key_not_found  ignore_value/ignore_lease on an absent key; empty RequestOp
+  kValueProvided,    // value_provided
+  kLeaseProvided,    // lease_provided
+  kLeaseNotFound,    // lease_not_found
+  kTooManyOps,       // too_many_ops
+  kDuplicateKey,     // duplicate_key
+  kCompacted,        // compacted
+  kFutureRevision,   // future_revision
+  kNotInAp,          // not_in_ap      the operation has no honest meaning in AP mode
+  kNotSupported,     // not_supported  not in this build
+  kWrongEpoch,       // wrong_epoch
+  kNotLab,           // not_lab        fault injection on a node without --lab
+};
+std::string_view to_text(Reason reason);
+
+struct RangeResult {
+  std::vector<KeyValue> kvs;
+  bool more = false;
+  std::int64_t count = 0;
+};
+struct PutResult {
+  std::optional<KeyValue> prev;
+};
+struct DeleteRangeResult {
+  std::int64_t deleted = 0;
+  std::vector<KeyValue> prevs;
+};
+struct ResponseOp;
+struct TxnResult {
+  bool succeeded = false;
+  std::vector<ResponseOp> responses;
+};
+struct ResponseOp {
+  std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult> result;
+  Revision revision;  // of the sub-response's header
+};
+
+struct PeerStatus {
+  std::string name;
+  MemberId id;
+  std::string peer_address;                 // host:port
+  std::vector<std::string> client_urls;
+  bool self = false;
+  bool reachable = false;                   // heard within the election timeout / by SWIM
+  Micros last_heard_ago = -1;               // -1: never
+  Micros round_trip = -1;                   // -1: not measured
+  std::uint64_t match = 0;                  // CP leader: its match index; AP: our view of its head
+};
+struct StatusResult {
+  std::string name;
+  MemberId id;
+  ClusterId cluster;
+  Mode mode = Mode::kCp;
+  std::string version;                      // of Capstan
+  std::string role;                         // leader, follower, candidate, recovering; AP: replica
+  std::string leader_name;                  // empty: none known
+  MemberId leader;
+  std::uint64_t term = 0, index = 0, committed = 0, applied = 0;
+  Revision revision;
+  std::vector<PeerStatus> peers;            // every configured member, itself included, list order
+  int voters = 0, reachable = 0, quorum = 0;  // reachable counts itself
+  Micros alone_for = -1;                    // CP: since when without quorum; AP: since some peer is gone; -1: not
+  Durability durability = Durability::kSync;
+  std::uint64_t keys = 0, base_bytes = 0, wal_bytes = 0, table_bytes = 0;
+  std::uint64_t conflicts = 0;              // AP: entries ever recorded
+  std::string vector_text;                  // AP: version vector, canonical
+  std::string digest_text;                  // AP: 16 hex digits; equal vectors must mean equal digests
+  bool divergence_alarm = false;            // AP: level 0 found equal vectors with unequal digests
+  std::uint64_t sync_bytes_in = 0, sync_bytes_out = 0;          // AP level 1: whole messages
+  std::uint64_t sync_ident_bytes = 0, sync_payload_bytes = 0;   // finding out; key + value bytes sent
+  std::vector<std::string> errors;          // alarms and notes, as sentences
+};
+struct MembersResult {
+  std::vector<PeerStatus> members;
+};
+// One concurrent loss, body kept.
+struct Conflict {
+  std::uint64_t number = 0;  // position in this node's log
+  std::string key;
+  std::string loser_id, winner_id;  // NAME:INCARNATION:SEQUENCE
+  std::string loser_value, winner_value;
+  bool loser_deletes = false, winner_deletes = false;
+  Micros loser_wall = 0, winner_wall = 0;
+  std::string rule;  // "lww"
+};
+struct ConflictsResult {
+  std::vector<Conflict> conflicts;
+  std::uint64_t total = 0, dropped = 0;  // ever recorded; bodies dropped for the byte budget
+};
+// The fate of every write this node knows, by id ranges; what the accounts of a run are settled from.
+struct BooksResult {
+  std::vector<std::string> survived;  // ids of the writes now visible, one a live or deleted cell
+  std::vector<std::string> lost;      // ids in the conflict log
+};
+
+using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult,
+                               StatusResult, MembersResult, ConflictsResult, BooksResult>;
+
+struct ReplyHeader {
+  ClusterId cluster;
+  MemberId member;
+  Revision revision;
+  Term term;
+};
+
+struct Reply {
+  Outcome outcome = Outcome::kOk;
+  Reason reason = Reason::kNone;
+  std::string detail;      // for people: what happened, why with numbers, applied or not, way out
+  ReplyHeader header;
+  WriteId write_id;        // of an accepted write, also when its outcome is unknown
+  Epoch epoch;
+  Durability durability = Durability::kSync;
+  int replicas_have = 0, replicas_all = 0;  // writes: known to hold it at the time of the reply, of
+  Micros age_at_least = -1;  // serializable reads without a leader: at least this old; -1: current
+  ReplyBody body;
+};
+
+using Answer = std::move_only_function<void(Reply)>;
+
+// True if the request can change data (a txn with a put or delete in either branch counts).
+bool is_write(const RequestBody& body);
+
+// A refusal: certainly not applied.
+Reply refused(Reason reason, std::string detail);
+
+}  // namespace capstan

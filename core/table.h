@@ -1,0 +1,69 @@
+// The table: what the WAL holds and the base does not yet, in memory and in order. State machines
+// read and write here and nowhere else; reads fall through to the base.
+//
+//     put/erase ─► active ─freeze()─► frozen ─checkpoint on the keeper─► base
+//     get/scan  ◄─ active, then frozen, then base: the newest answer wins, an erase is an answer
+//
+// One thread uses it. The frozen part is immutable and shared with the keeper until thaw_done().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/base.h"
+
+namespace capstan {
+
+class Table {
+ public:
+  using Frozen = std::shared_ptr<const std::vector<Change>>;
+
+  explicit Table(const Base& base) : base_(base) {}
+
+  void put(Space space, ByteView key, std::string value);
+  void erase(Space space, ByteView key);
+
+  // An I/O or checksum error of the base is not an answer: it stops the process through the
+  // handler given to on_base_error (node: exit 74; simulator: fault).
+  std::optional<std::string> get(Space space, ByteView key) const;
+  // [from, to) ascending; `to` empty: to the end of the space.
+  void scan(Space space, ByteView from, ByteView to, const Visitor& visit) const;
+  void scan_back(Space space, ByteView from, ByteView to, const Visitor& visit) const;
+
+  // Hands out the active part, sorted, and starts a new one. Not while one is out.
+  Frozen freeze();
+  bool freezing() const { return frozen_ != nullptr; }
+  // The base now holds the frozen part.
+  void thaw_done();
+  // Everything in memory is void: a snapshot was installed under us.
+  void reset();
+
+  std::size_t bytes() const { return bytes_; }  // keys and values of the active part
+
+  void on_base_error(std::function<void(const Error&)> handler) { fatal_ = std::move(handler); }
+
+ private:
+  using Key = std::pair<Space, std::string>;
+  struct Less {
+    using is_transparent = void;
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      if (a.first != b.first) return a.first < b.first;
+      return ByteView(a.second) < ByteView(b.second);
+    }
+  };
+  using Map = std::map<Key, std::optional<std::string>, Less>;
+
+  const Base& base_;
+  Map active_;
+  std::shared_ptr<const Map> frozen_map_;
+  Frozen frozen_;
+  std::size_t bytes_ = 0;
+  std::function<void(const Error&)> fatal_;
+};
+
+}  // namespace capstan

@@ -1,0 +1,20 @@
+// Time is handed in. Machines see a Now at the start of each turn and count ticks; nobody below
+// net/ reads a clock.
+#pragma once
+
+#include <cstdint>
+
+namespace capstan {
+
+using Micros = std::int64_t;
+
+inline constexpr Micros kMillisecond = 1'000;
+inline constexpr Micros kSecond = 1'000'000;
+inline constexpr Micros kTick = 10 * kMillisecond;
+
+struct Now {
+  Micros monotonic = 0;  // CLOCK_BOOTTIME: never steps, counts suspend; the origin means nothing
+  Micros wall = 0;       // since 1970; may step either way; only HLCs and people use it
+};
+
+}  // namespace capstan
