@@ -1,0 +1,89 @@
+#!/bin/sh
+# Runs every test; ./run test calls it once the packages are there.
+#
+# One line a suite, failures in full, and as the last line "N passed, N failed, N skipped". A suite is
+# a doctest program or anything whose own last such line can be added up; one that ends without it,
+# or with an exit code its counts do not explain, counts as one failure.
+set -u
+
+jobs=${1:-2}
+tests=$(cd "$(dirname "$0")" && pwd)
+here=$(dirname "$tests")
+logs=$here/build/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+say() { printf '%s\n' "$*"; }
+
+configure_and_build() { # directory, cmake arguments..., "--", targets...
+  dir=$here/$1
+  shift
+  arguments=''
+  while [ "$1" != -- ]; do
+    arguments="$arguments $1"
+    shift
+  done
+  shift
+  started=$(date +%s)
+  log=$logs/$(basename "$dir").log
+  # shellcheck disable=SC2086 # a list of words
+  if cmake -S "$here" -B "$dir" -G Ninja $arguments >"$log" 2>&1 &&
+    ninja -C "$dir" -j "$jobs" "$@" >>"$log" 2>&1; then
+    printf '%-28s built %38s s\n' "$(basename "$dir")" $(($(date +%s) - started))
+  else
+    tail -n 40 "$log"
+    say "$(basename "$dir") does not build; the full log is $log"
+    failed=$((failed + 1))
+    return 1
+  fi
+}
+
+# Adds up what a suite printed: doctest's summary, or the last "N passed, N failed[, N skipped]".
+counts_of() {
+  awk '
+    /^\[doctest\] test cases:/ {
+      n = split($0, part, "|")
+      for (i = 2; i <= n; i++) {
+        split(part[i], word, " ")
+        if (word[2] == "passed") p = word[1]
+        if (word[2] == "failed") f = word[1]
+      }
+      seen = 1
+    }
+    /^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ { p = $1; f = $3; s = $5 + 0; seen = 1 }
+    END { if (seen) print p + 0, f + 0, s + 0 }' "$1"
+}
+
+suite() { # name, command...
+  name=$1
+  shift
+  log=$logs/$(printf %s "$name" | tr ' /' '--').log
+  started=$(date +%s)
+  "$@" >"$log" 2>&1 </dev/null
+  code=$?
+  # shellcheck disable=SC2046 # three numbers
+  set -- $(counts_of "$log")
+  if [ $# -lt 3 ] || { [ $code -ne 0 ] && [ "$2" -eq 0 ]; }; then
+    set -- "${1:-0}" 1 "${3:-0}"
+  fi
+  printf '%-28s %6d passed %4d failed %3d skipped %6d s\n' "$name" "$1" "$2" "$3" \
+    $(($(date +%s) - started))
+  if [ "$2" -gt 0 ]; then
+    tail -n 60 "$log"
+    say "-- $name ended with code $code; the full log is $log"
+  fi
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+rooms() { # build directory, label: runs every ROOM_tests in it
+  for program in "$here/$1"/tests/*_tests; do
+    [ -x "$program" ] && suite "$2$(basename "$program" _tests)" "$program"
+  done
+}
+
+if configure_and_build build -DCMAKE_BUILD_TYPE=Release -DCAPSTAN_TESTS=ON -- all; then
+  rooms build ''
+fi
+
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
