@@ -1,0 +1,63 @@
+// What `capstan serve` was asked to be: read from options, completed, and checked for
+// contradictions a node can see by itself, before anything is written.
+//
+// Two ways to say it. Short: --listen=HOST[:PORT] and --join=[NAME=]HOST[:PORT],... with every
+// member, the same on every node; a member without a name is called n1, n2, ... by its place in the
+// list; the peer port is the client port plus one. Long: etcd's flags. One run uses one of the two.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "core/engine.h"
+#include "core/trace.h"
+#include "core/types.h"
+#include "node/options.h"
+
+namespace capstan::node {
+
+struct HostPort {
+  std::string host;
+  int port = 0;
+  friend auto operator<=>(const HostPort&, const HostPort&) = default;
+};
+std::string to_text(const HostPort& address);  // 127.0.0.1:2379, [::1]:2379
+
+struct ConfiguredMember {
+  MemberId id;
+  std::string name;
+  HostPort peer;
+  std::vector<std::string> client_urls;  // known in the short form only
+};
+
+struct ServeConfig {
+  Mode mode = Mode::kCp;
+  std::string name;
+  std::string data_dir;
+  std::vector<HostPort> listen_client;
+  std::vector<HostPort> listen_peer;
+  std::vector<std::string> advertise_client;  // URLs
+  std::vector<ConfiguredMember> members;      // as listed, itself included
+  std::string token;
+  ClusterId cluster;  // of the token and the sorted names
+  MemberId self;
+  std::string list_text;  // n1=127.0.0.1:2380,... sorted: equal on nodes that agree
+  Micros heartbeat_interval = kHeartbeatInterval;
+  Micros election_timeout = kElectionTimeout;
+  Durability durability = Durability::kSync;
+  std::size_t wal_segment_bytes = kWalSegmentBytes;
+  std::uint64_t free_bytes_min = kFreeBytesMin;
+  bool lab = false;
+  Level log_level = Level::kInfo;
+  TraceFormat log_format = TraceFormat::kText;
+  std::vector<std::string> notes;  // sentences worth saying once: two voters, ...
+};
+
+std::expected<ServeConfig, UsageError> serve_config(const Parsed& parsed);
+
+// The stable place of a member in its cluster.
+MemberId member_id(std::string_view token, std::string_view name);
+ClusterId cluster_id(std::string_view token, std::vector<std::string> names);
+
+}  // namespace capstan::node
