@@ -1,11 +1,11 @@
 // The base: the ordered key-value store under the table, written only by checkpoints. lmdb_base.cc
 // is the real one; tests/support has one in memory with the same transaction and crash semantics.
 //
-// Keys live in spaces that do not mix. A commit is atomic and durable when it returns; it is the only
-// way in. Reads see the last commit.
+// Keys live in spaces that do not mix. A commit is atomic and durable when it returns; it is the
+// only way in. Reads see the last commit.
 //
-// Snapshot install goes through a second generation: stage() fills it piece by piece while the first
-// still serves, install() switches to it and drops the old one in one transaction.
+// Snapshot install goes through a second generation: stage() fills it piece by piece while the
+// first still serves, install() switches to it and drops the old one in one transaction.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +15,20 @@
 #include <string>
 #include <vector>
 
+#include "core/limits.h"
 #include "core/result.h"
 #include "core/types.h"
 
 namespace capstan {
 
 enum class Space : std::uint8_t {
-  kMeta,       // engine's own facts: applied index, configuration, version vector, ...
-  kNow,        // CP  key -> current version
-  kPast,       // CP  key + mod revision -> superseded version
-  kLog,        // CP  revision + sub -> kind and key
-  kRequests,   // request id -> its reply, a bounded window
-  kCell,       // AP  key -> cell
-  kConflict,   // AP  number -> conflict with body
+  kMeta,      // engine's own facts: applied index, configuration, version vector, ...
+  kNow,       // CP  key -> current version
+  kPast,      // CP  key + mod revision -> superseded version
+  kLog,       // CP  revision + sub -> kind and key
+  kRequests,  // request id -> its reply, a bounded window
+  kCell,      // AP  key -> cell
+  kConflict,  // AP  number -> conflict with body
   kCount
 };
 
@@ -37,11 +38,27 @@ struct Change {
   std::optional<std::string> value;  // nullopt: erase
 };
 
-// Return false to stop the scan.
+// A change by reference; value nullopt: erase.
+struct ChangeRef {
+  Space space;
+  ByteView key;
+  std::optional<ByteView> value;
+};
+
+// Changes sorted by (space, key), no key twice: a frozen table, or a vector. Immutable, so that the
+// keeper can read it while the loop reads it too.
+class ChangeSource {
+ public:
+  virtual ~ChangeSource() = default;
+  // Return false to stop.
+  virtual void each(const std::function<bool(const ChangeRef&)>& visit) const = 0;
+};
+
+// Return false to stop the scan. The views are valid during the call only.
 using Visitor = std::function<bool(ByteView key, ByteView value)>;
 
-// A frozen view that outlives later commits; for sending a snapshot. At most one at a time, and not
-// for long: pages it pins cannot be reused.
+// A frozen view that outlives later commits, also an install(); for sending a snapshot. At most one
+// at a time, and not for long: pages it pins cannot be reused.
 class BaseView {
  public:
   virtual ~BaseView() = default;
@@ -49,6 +66,8 @@ class BaseView {
   virtual Status scan(Space space, ByteView from, const Visitor& visit) const = 0;
 };
 
+// Threads: get and scans on one thread (the loop), commit, stage, install and drop_staged on one
+// other (the keeper). A view belongs to whoever asked for it.
 class Base {
  public:
   virtual ~Base() = default;
@@ -57,20 +76,30 @@ class Base {
   virtual Status scan(Space space, ByteView from, ByteView to, const Visitor& visit) const = 0;
   // (from, to) descending from just below `to` down to `from` inclusive.
   virtual Status scan_back(Space space, ByteView from, ByteView to, const Visitor& visit) const = 0;
-  // All or nothing, durable on return; `changes` sorted by (space, key), no key twice.
-  virtual Status commit(const std::vector<Change>& changes) = 0;
+  // All or nothing, durable on return. kNoSpace: nothing happened, try again later; any other error
+  // is final (contract.md).
+  Status commit(const ChangeSource& changes) { return write(Generation::kLive, changes); }
+  Status commit(const std::vector<Change>& changes);  // sorted as ChangeSource says
 
   virtual Result<std::unique_ptr<BaseView>> view() const = 0;
 
-  virtual Status stage(const std::vector<Change>& changes) = 0;
+  // Pieces come sorted within themselves; a later piece may touch any key. What an earlier process
+  // staged and did not install is gone at open.
+  Status stage(const std::vector<Change>& changes);
   virtual Status install() = 0;
   virtual Status drop_staged() = 0;
 
   virtual std::uint64_t bytes_used() const = 0;
+
+ protected:
+  enum class Generation : std::uint8_t { kLive, kStaged };
+  virtual Status write(Generation to, const ChangeSource& changes) = 0;
 };
 
-// Opens or creates DIR/base.lmdb. Every record carries 4 bytes of XXH3; one that does not match is
-// kCorrupt.
-Result<std::unique_ptr<Base>> open_lmdb_base(const std::string& directory);
+// Opens or creates base.lmdb in `directory`. Every record carries 4 bytes of XXH3; one that does
+// not match is kCorrupt. Keys may be up to kKeyBytesMax and a little more (suffixes of the
+// engines). `map_bytes` is address space only; where the system refuses that much, less is taken.
+Result<std::unique_ptr<Base>> open_lmdb_base(const std::string& directory,
+                                             std::uint64_t map_bytes = kLmdbMapBytes);
 
 }  // namespace capstan

@@ -1,10 +1,11 @@
-// The asynchronous disk the engines see: append to the node's one WAL, checkpoint the table into the
-// base, install a snapshot. net/disk_thread.h does it on real threads, tests/sim on simulated time.
+// The asynchronous disk the engines see: append to the node's one WAL, checkpoint the table into
+// the base, install a snapshot. net/disk_thread.h does it on real threads, tests/sim on simulated
+// time.
 //
-// Completions come back on the engine's thread, between begin_turn() and end_turn(), in order. There
-// is no error path for append: a write or sync that fails ends the process (contract.md), since
-// afterwards nobody knows what the disk holds. Space is different: writes_allowed() turns false while
-// there is still room to finish what was begun.
+// Completions come back on the engine's thread, between begin_turn() and end_turn(), in order.
+// There is no error path for append: a write or sync that fails ends the process (contract.md),
+// since afterwards nobody knows what the disk holds. Space is different: writes_allowed() turns
+// false while there is still room to finish what was begun.
 #pragma once
 
 #include <functional>
@@ -47,13 +48,14 @@ class Disk {
   virtual void append(std::vector<Record> records,
                       std::move_only_function<void(std::uint64_t position)> done) = 0;
 
-  // Commits a frozen table to the base; one at a time. Then `done`.
+  // Commits a frozen table to the base; one at a time. Then `done`. A full disk delays it.
   virtual void checkpoint(Table::Frozen frozen, std::move_only_function<void()> done) = 0;
 
   // No record below `position` is needed any more: its segments may be reused.
   virtual void release(std::uint64_t position) = 0;
 
-  // Snapshot install, in order: stage pieces, then switch.
+  // Snapshot install, in order, with checkpoints too: stage pieces, then switch. After install's
+  // `done`, the engine calls Table::reset().
   virtual void stage(std::vector<Change> changes, std::move_only_function<void()> done) = 0;
   virtual void install(std::move_only_function<void()> done) = 0;
   virtual void drop_staged() = 0;

@@ -1,5 +1,6 @@
 // The file seam: what the WAL and the identity file need of an operating system. posix_file.cc is
-// the real one; tests/sim has one that can lose what was not synced, tear and rot.
+// the real one; tests/support/fault_fs.h is one in memory that can lose what was not synced, tear,
+// rot and run full.
 //
 // All calls block; they belong to the disk thread, to start-up, or to the simulator.
 #pragma once
@@ -46,6 +47,14 @@ class Directory {
   virtual Status sync() = 0;  // makes creates, renames and removes durable
   virtual Result<SpaceInfo> space() = 0;
 };
+
+// Held until destroyed or the process ends.
+class FileLock {
+ public:
+  virtual ~FileLock() = default;
+};
+// kBusy if another process (or another lock of this one) holds it.
+Result<std::unique_ptr<FileLock>> lock_file(const std::string& path);
 
 // Opens `path`, creating it (and parents) with mode 0700 if `create`.
 Result<std::unique_ptr<Directory>> open_directory(const std::string& path, bool create);

@@ -7,6 +7,7 @@
 // Source  Kulkarni et al., "Logical Physical Clocks", OPODIS 2014.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 
 #include "core/time.h"

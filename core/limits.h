@@ -22,8 +22,8 @@ inline constexpr std::size_t kFrameBytesMax = 4 * 1024 * 1024;
 inline constexpr std::size_t kPeerQueueBytesMax = 8 * 1024 * 1024;
 inline constexpr std::size_t kSnapshotChunkBytes = 256 * 1024;
 inline constexpr std::size_t kSyncSliceBytes = 1024 * 1024;
-inline constexpr std::size_t kInflightMessagesMax = 512;             // per follower
-inline constexpr std::size_t kInflightBytesMax = 4 * 1024 * 1024;    // per follower
+inline constexpr std::size_t kInflightMessagesMax = 512;           // per follower
+inline constexpr std::size_t kInflightBytesMax = 4 * 1024 * 1024;  // per follower
 inline constexpr std::size_t kUncommittedBytesMax = 64 * 1024 * 1024;
 inline constexpr std::size_t kMembersMax = 32;
 
@@ -36,6 +36,7 @@ inline constexpr std::size_t kPendingRequestsMax = 200'000;                 // p
 inline constexpr std::size_t kWalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kWalSegmentBytesLab = 4 * 1024 * 1024;
 inline constexpr std::size_t kWalSegmentBytesMin = 1024 * 1024;
+inline constexpr std::size_t kWalGroupBytesMax = 8 * 1024 * 1024;  // one sync writes at most this
 inline constexpr std::size_t kCheckpointTableBytes = 64 * 1024 * 1024;
 inline constexpr Micros kCheckpointInterval = 30 * kSecond;
 inline constexpr std::uint64_t kFreeBytesMin = 512ull * 1024 * 1024;  // below it, or 5 %: NOSPACE
@@ -48,12 +49,13 @@ inline constexpr Micros kRedialInterval = 200 * kMillisecond;
 inline constexpr Micros kLabCutMax = 60 * kSecond;  // default of --for
 
 // AP
-inline constexpr std::size_t kBuckets = 256;            // top byte of xxh3(key)
+inline constexpr std::size_t kBuckets = 256;  // top byte of xxh3(key)
 inline constexpr std::size_t kDirectPushMembersMax = 16;
 inline constexpr std::size_t kConflictLogBytesMax = 64 * 1024 * 1024;
 
 static_assert(kRequestBytesMax < kFrameBytesMax, "a request must fit into one frame");
 static_assert(kEntryBytesMax <= kRequestBytesMax);
+static_assert(kFrameBytesMax < kWalGroupBytesMax, "what a peer sends can be one record");
 static_assert(kWalSegmentBytesMin >= 4096 + kEntryBytesMax);
 
 }  // namespace capstan

@@ -20,7 +20,7 @@ namespace capstan {
 
 class Table {
  public:
-  using Frozen = std::shared_ptr<const std::vector<Change>>;
+  using Frozen = std::shared_ptr<const ChangeSource>;  // Base::commit takes it
 
   explicit Table(const Base& base) : base_(base) {}
 
@@ -30,11 +30,12 @@ class Table {
   // An I/O or checksum error of the base is not an answer: it stops the process through the
   // handler given to on_base_error (node: exit 74; simulator: fault).
   std::optional<std::string> get(Space space, ByteView key) const;
-  // [from, to) ascending; `to` empty: to the end of the space.
+  // [from, to) ascending; `to` empty: to the end of the space. The table must not be changed by the
+  // visitor.
   void scan(Space space, ByteView from, ByteView to, const Visitor& visit) const;
   void scan_back(Space space, ByteView from, ByteView to, const Visitor& visit) const;
 
-  // Hands out the active part, sorted, and starts a new one. Not while one is out.
+  // Hands out the active part and starts a new one; constant time. Not while one is out.
   Frozen freeze();
   bool freezing() const { return frozen_ != nullptr; }
   // The base now holds the frozen part.
@@ -57,11 +58,16 @@ class Table {
     }
   };
   using Map = std::map<Key, std::optional<std::string>, Less>;
+  class FrozenMap;
+  class Overlay;
+  class BackOverlay;
+
+  void set(Space space, ByteView key, std::optional<std::string> value);
+  void base_failed(const Error& error) const;
 
   const Base& base_;
   Map active_;
-  std::shared_ptr<const Map> frozen_map_;
-  Frozen frozen_;
+  std::shared_ptr<const FrozenMap> frozen_;
   std::size_t bytes_ = 0;
   std::function<void(const Error&)> fatal_;
 };
