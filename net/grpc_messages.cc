@@ -1,0 +1,412 @@
+#include "net/grpc_messages.h"
+
+#include <google/protobuf/arena.h>
+#include <google/protobuf/util/json_util.h>
+#include "net/schema/rpc.pb.h"
+
+#include <array>
+#include <utility>
+
+#include "core/check.h"
+#include "core/limits.h"
+#include "net/grpc_text.h"
+
+namespace capstan::net {
+
+namespace {
+
+namespace pb = etcdserverpb;
+using google::protobuf::Arena;
+
+// ---- Requests -----------------------------------------------------------------------------------
+
+// Enums are open in proto3: a number past the last name is not refused by protobuf.
+template <class To>
+To bounded_enum(int value, To last, bool& ok) {
+  if (value < 0 || value > static_cast<int>(last)) {
+    ok = false;
+    return To{};
+  }
+  return static_cast<To>(value);
+}
+
+Result<RangeRequest> to_request(pb::RangeRequest& m) {
+  bool ok = true;
+  RangeRequest r;
+  r.range = {std::move(*m.mutable_key()), std::move(*m.mutable_range_end())};
+  r.limit = m.limit();
+  r.revision = m.revision();
+  r.sort_order = bounded_enum(static_cast<int>(m.sort_order()), SortOrder::kDescend, ok);
+  r.sort_target = bounded_enum(static_cast<int>(m.sort_target()), SortTarget::kValue, ok);
+  r.serializable = m.serializable();
+  r.keys_only = m.keys_only();
+  r.count_only = m.count_only();
+  r.min_mod_revision = m.min_mod_revision();
+  r.max_mod_revision = m.max_mod_revision();
+  r.min_create_revision = m.min_create_revision();
+  r.max_create_revision = m.max_create_revision();
+  if (!ok) return fail(ErrorCode::kInvalid, "unknown sort order or sort target");
+  return r;
+}
+
+PutRequest to_request(pb::PutRequest& m) {
+  return {.key = std::move(*m.mutable_key()),
+          .value = std::move(*m.mutable_value()),
+          .lease = m.lease(),
+          .prev_kv = m.prev_kv(),
+          .ignore_value = m.ignore_value(),
+          .ignore_lease = m.ignore_lease()};
+}
+
+DeleteRangeRequest to_request(pb::DeleteRangeRequest& m) {
+  return {.range = {std::move(*m.mutable_key()), std::move(*m.mutable_range_end())},
+          .prev_kv = m.prev_kv()};
+}
+
+Result<Compare> to_compare(pb::Compare& m) {
+  bool ok = true;
+  Compare c;
+  c.result = bounded_enum(static_cast<int>(m.result()), CompareResult::kNotEqual, ok);
+  c.target = bounded_enum(static_cast<int>(m.target()), CompareTarget::kLease, ok);
+  c.range = {std::move(*m.mutable_key()), std::move(*m.mutable_range_end())};
+  // Only the member that belongs to the target counts; another one, or none, is 0 or empty.
+  switch (c.target) {
+    case CompareTarget::kVersion:
+      c.number = m.version();
+      break;
+    case CompareTarget::kCreate:
+      c.number = m.create_revision();
+      break;
+    case CompareTarget::kMod:
+      c.number = m.mod_revision();
+      break;
+    case CompareTarget::kLease:
+      c.number = m.lease();
+      break;
+    case CompareTarget::kValue:
+      if (m.target_union_case() == pb::Compare::kValue) c.value = std::move(*m.mutable_value());
+      break;
+  }
+  if (!ok) return fail(ErrorCode::kInvalid, "unknown compare result or target");
+  return c;
+}
+
+Result<TxnRequest> to_request(pb::TxnRequest& m, std::size_t depth);
+
+Result<RequestOp> to_op(pb::RequestOp& m, std::size_t depth) {
+  RequestOp op;
+  switch (m.request_case()) {
+    case pb::RequestOp::kRequestRange: {
+      auto range = to_request(*m.mutable_request_range());
+      if (!range) return std::unexpected(range.error());
+      op.op = std::move(*range);
+      break;
+    }
+    case pb::RequestOp::kRequestPut:
+      op.op = to_request(*m.mutable_request_put());
+      break;
+    case pb::RequestOp::kRequestDeleteRange:
+      op.op = to_request(*m.mutable_request_delete_range());
+      break;
+    case pb::RequestOp::kRequestTxn: {
+      auto txn = to_request(*m.mutable_request_txn(), depth + 1);
+      if (!txn) return std::unexpected(txn.error());
+      op.op = std::move(*txn);
+      break;
+    }
+    case pb::RequestOp::REQUEST_NOT_SET:
+      break;  // the engine refuses it with etcd's "key not found"
+  }
+  return op;
+}
+
+Result<TxnRequest> to_request(pb::TxnRequest& m, std::size_t depth) {
+  if (depth > kTxnDepthMax) {
+    return fail(ErrorCode::kInvalid,
+                "transactions are nested deeper than " + std::to_string(kTxnDepthMax) + " levels");
+  }
+  TxnRequest txn;
+  txn.compare.reserve(static_cast<std::size_t>(m.compare_size()));
+  for (pb::Compare& each : *m.mutable_compare()) {
+    auto compare = to_compare(each);
+    if (!compare) return std::unexpected(compare.error());
+    txn.compare.push_back(std::move(*compare));
+  }
+  for (auto [from, to] : {std::pair{m.mutable_success(), &txn.success},
+                          std::pair{m.mutable_failure(), &txn.failure}}) {
+    to->reserve(static_cast<std::size_t>(from->size()));
+    for (pb::RequestOp& each : *from) {
+      auto op = to_op(each, depth);
+      if (!op) return std::unexpected(op.error());
+      to->push_back(std::move(*op));
+    }
+  }
+  return txn;
+}
+
+template <class T>
+Result<RequestBody> as_body(Result<T> result) {
+  if (!result) return std::unexpected(result.error());
+  return RequestBody{std::move(*result)};
+}
+
+// An arena whose first block is reused: a small request costs no allocation of its own but for long
+// keys and values, and those are moved into the request.
+class ScratchArena {
+ public:
+  ScratchArena() : arena_(options(block_)) {}
+  Arena* get() { return &arena_; }
+
+ private:
+  static google::protobuf::ArenaOptions options(std::array<char, 4096>& block) {
+    google::protobuf::ArenaOptions out;
+    out.initial_block = block.data();
+    out.initial_block_size = block.size();
+    return out;
+  }
+  alignas(16) std::array<char, 4096> block_;
+  Arena arena_;
+};
+
+bool parsed(google::protobuf::Message& message, ByteView bytes) {
+  return message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+// JSON is refused with the library's own account of what is wrong.
+Status from_json(google::protobuf::Message& message, ByteView json) {
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = false;
+  const auto status = google::protobuf::util::JsonStringToMessage(
+      google::protobuf::StringPiece(json.data(), json.size()), &message, options);
+  if (status.ok()) return {};
+  return fail(ErrorCode::kMalformed, std::string(status.message()));
+}
+
+Status from_protobuf(google::protobuf::Message& message, ByteView bytes) {
+  if (parsed(message, bytes)) return {};
+  return fail(ErrorCode::kMalformed, "not a valid " + message.GetDescriptor()->name());
+}
+
+using Parse = Status (*)(google::protobuf::Message&, ByteView);
+
+template <class M, class Convert>
+Result<RequestBody> decoded(Parse parse, ByteView bytes, Convert convert) {
+  ScratchArena arena;
+  M* message = Arena::CreateMessage<M>(arena.get());
+  if (Status status = parse(*message, bytes); !status) return std::unexpected(status.error());
+  return convert(*message);
+}
+
+Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
+  switch (method) {
+    case GrpcMethod::kRange:
+      return decoded<pb::RangeRequest>(parse, bytes,
+                                       [](auto& m) { return as_body(to_request(m)); });
+    case GrpcMethod::kPut:
+      return decoded<pb::PutRequest>(parse, bytes,
+                                     [](auto& m) -> Result<RequestBody> { return to_request(m); });
+    case GrpcMethod::kDeleteRange:
+      return decoded<pb::DeleteRangeRequest>(
+          parse, bytes, [](auto& m) -> Result<RequestBody> { return to_request(m); });
+    case GrpcMethod::kTxn:
+      return decoded<pb::TxnRequest>(parse, bytes,
+                                     [](auto& m) { return as_body(to_request(m, 1)); });
+    case GrpcMethod::kStatus:
+      return decoded<pb::StatusRequest>(
+          parse, bytes, [](auto&) -> Result<RequestBody> { return StatusRequest{}; });
+    case GrpcMethod::kMemberList:
+      return decoded<pb::MemberListRequest>(
+          parse, bytes, [](auto&) -> Result<RequestBody> { return MembersRequest{}; });
+    case GrpcMethod::kCompact:
+    case GrpcMethod::kUnknown:
+      break;
+  }
+  CAPSTAN_ASSERT(!"a method this build answers");
+  return fail(ErrorCode::kInvalid, "no such method");
+}
+
+// ---- Replies ------------------------------------------------------------------------------------
+
+void fill(pb::ResponseHeader& to, const ReplyHeader& header) {
+  to.set_cluster_id(header.cluster.value);
+  to.set_member_id(header.member.value);
+  to.set_revision(static_cast<std::int64_t>(header.revision.value));
+  to.set_raft_term(header.term.value);
+}
+
+void fill(mvccpb::KeyValue& to, KeyValue& kv) {
+  to.set_key(std::move(kv.key));
+  to.set_create_revision(static_cast<std::int64_t>(kv.create_revision.value));
+  to.set_mod_revision(static_cast<std::int64_t>(kv.mod_revision.value));
+  to.set_version(static_cast<std::int64_t>(kv.version));
+  to.set_value(std::move(kv.value));
+  to.set_lease(kv.lease);
+}
+
+void fill(pb::RangeResponse& to, RangeResult& result) {
+  to.mutable_kvs()->Reserve(static_cast<int>(result.kvs.size()));
+  for (KeyValue& kv : result.kvs) fill(*to.add_kvs(), kv);
+  to.set_more(result.more);
+  to.set_count(result.count);
+}
+
+void fill(pb::PutResponse& to, PutResult& result) {
+  if (result.prev) fill(*to.mutable_prev_kv(), *result.prev);
+}
+
+void fill(pb::DeleteRangeResponse& to, DeleteRangeResult& result) {
+  to.set_deleted(result.deleted);
+  for (KeyValue& kv : result.prevs) fill(*to.add_prev_kvs(), kv);
+}
+
+void fill(pb::TxnResponse& to, TxnResult& result);
+
+void fill(pb::ResponseOp& to, ResponseOp& op) {
+  const auto revision = static_cast<std::int64_t>(op.revision.value);
+  if (auto* range = std::get_if<RangeResult>(&op.result)) {
+    fill(*to.mutable_response_range(), *range);
+    to.mutable_response_range()->mutable_header()->set_revision(revision);
+  } else if (auto* put = std::get_if<PutResult>(&op.result)) {
+    fill(*to.mutable_response_put(), *put);
+    to.mutable_response_put()->mutable_header()->set_revision(revision);
+  } else if (auto* erased = std::get_if<DeleteRangeResult>(&op.result)) {
+    fill(*to.mutable_response_delete_range(), *erased);
+    to.mutable_response_delete_range()->mutable_header()->set_revision(revision);
+  } else if (auto* txn = std::get_if<TxnResult>(&op.result)) {
+    fill(*to.mutable_response_txn(), *txn);
+    to.mutable_response_txn()->mutable_header()->set_revision(revision);
+  }
+}
+
+void fill(pb::TxnResponse& to, TxnResult& result) {
+  to.set_succeeded(result.succeeded);
+  for (ResponseOp& op : result.responses) fill(*to.add_responses(), op);
+}
+
+// In AP every node is its own leader and the term is 1 (docs/consistency.md); CP says what it
+// knows, and etcd's tools want an entry in `errors` when there is no leader.
+void fill(pb::StatusResponse& to, StatusResult& status) {
+  const bool ap = status.mode == Mode::kAp;
+  to.set_version(std::string(kEtcdVersion));
+  // etcd's file is never empty, and tools divide by its size.
+  const std::uint64_t bytes = status.base_bytes + status.wal_bytes;
+  to.set_dbsize(static_cast<std::int64_t>(bytes == 0 ? 1 : bytes));
+  to.set_dbsizeinuse(static_cast<std::int64_t>(bytes == 0 ? 1 : bytes));
+  to.set_leader(ap ? status.id.value : status.leader.value);
+  to.set_raftindex(ap ? status.revision.value : status.committed);
+  to.set_raftterm(ap ? 1 : status.term);
+  to.set_raftappliedindex(ap ? status.revision.value : status.applied);
+  if (!ap && !status.leader) to.add_errors("etcdserver: no leader");
+  for (std::string& error : status.errors) to.add_errors(std::move(error));
+}
+
+void fill(pb::MemberListResponse& to, MembersResult& result) {
+  for (PeerStatus& peer : result.members) {
+    pb::Member& member = *to.add_members();
+    member.set_id(peer.id.value);
+    member.set_name(std::move(peer.name));
+    member.add_peerurls("http://" + peer.peer_address);
+    for (std::string& url : peer.client_urls) member.add_clienturls(std::move(url));
+  }
+}
+
+// Calls `use` with the reply as its protobuf message. The body is of the method's kind: the handler
+// answers what was asked.
+template <class M, class Body, class Use>
+void with(Reply& reply, Use use) {
+  ScratchArena arena;
+  M* message = Arena::CreateMessage<M>(arena.get());
+  fill(*message->mutable_header(), reply.header);
+  if (Body* body = std::get_if<Body>(&reply.body)) fill(*message, *body);
+  use(*message);
+}
+
+template <class Use>
+void with_message(GrpcMethod method, Reply& reply, Use use) {
+  switch (method) {
+    case GrpcMethod::kRange:
+      return with<pb::RangeResponse, RangeResult>(reply, use);
+    case GrpcMethod::kPut:
+      return with<pb::PutResponse, PutResult>(reply, use);
+    case GrpcMethod::kDeleteRange:
+      return with<pb::DeleteRangeResponse, DeleteRangeResult>(reply, use);
+    case GrpcMethod::kTxn:
+      return with<pb::TxnResponse, TxnResult>(reply, use);
+    case GrpcMethod::kStatus:
+      return with<pb::StatusResponse, StatusResult>(reply, use);
+    case GrpcMethod::kMemberList:
+      return with<pb::MemberListResponse, MembersResult>(reply, use);
+    case GrpcMethod::kCompact:
+    case GrpcMethod::kUnknown:
+      break;
+  }
+  CAPSTAN_ASSERT(!"a method this build answers");
+}
+
+struct NamedMethod {
+  std::string_view path;
+  std::string_view gateway;  // behind /v3 or /v3beta
+  GrpcMethod method;
+};
+constexpr NamedMethod kMethods[] = {
+    {"/etcdserverpb.KV/Put", "/kv/put", GrpcMethod::kPut},
+    {"/etcdserverpb.KV/Range", "/kv/range", GrpcMethod::kRange},
+    {"/etcdserverpb.KV/Txn", "/kv/txn", GrpcMethod::kTxn},
+    {"/etcdserverpb.KV/DeleteRange", "/kv/deleterange", GrpcMethod::kDeleteRange},
+    {"/etcdserverpb.KV/Compact", "/kv/compaction", GrpcMethod::kCompact},
+    {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
+    {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
+};
+
+}  // namespace
+
+GrpcMethod grpc_method_of(std::string_view path) {
+  for (const NamedMethod& each : kMethods) {
+    if (each.path == path) return each.method;
+  }
+  return GrpcMethod::kUnknown;
+}
+
+GrpcMethod gateway_method_of(std::string_view path) {
+  for (const std::string_view root : {"/v3beta", "/v3"}) {
+    if (!path.starts_with(root)) continue;
+    for (const NamedMethod& each : kMethods) {
+      if (each.gateway == path.substr(root.size())) return each.method;
+    }
+  }
+  return GrpcMethod::kUnknown;
+}
+
+Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf) {
+  return decode(method, protobuf, from_protobuf);
+}
+
+Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json) {
+  return decode(method, json, from_json);
+}
+
+void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
+  with_message(method, reply, [&out](const google::protobuf::Message& message) {
+    const std::size_t bytes = message.ByteSizeLong();
+    CAPSTAN_ASSERT(bytes < std::size_t{1}
+                               << 31);  // protobuf's bound; the engine's bounds are lower
+    const std::size_t at = out.size();
+    out.resize(at + kGrpcPrefixBytes + bytes);
+    write_grpc_prefix(out.data() + at, static_cast<std::uint32_t>(bytes));
+    message.SerializeWithCachedSizesToArray(
+        reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
+  });
+}
+
+std::string encode_etcd_json(GrpcMethod method, Reply& reply) {
+  std::string out;
+  with_message(method, reply, [&out](const google::protobuf::Message& message) {
+    google::protobuf::util::JsonPrintOptions options;
+    options.preserve_proto_field_names = true;
+    const auto status = google::protobuf::util::MessageToJsonString(message, &out, options);
+    CAPSTAN_ASSERT(status.ok());
+  });
+  return out;
+}
+
+}  // namespace capstan::net

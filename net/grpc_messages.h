@@ -1,0 +1,47 @@
+// etcd's messages, as protobuf and as JSON, to and from the vocabulary of core/request.h. The one
+// place of the server that names protobuf; the JSON side is protobuf's own mapping, which is also
+// what etcd's gateway speaks (bytes in base64, 64-bit numbers as strings, zero values left out).
+//
+// Decoding never trusts a length, is bounded in depth, skips unknown fields of protobuf and refuses
+// unknown fields of JSON, as etcd does.
+#pragma once
+
+#include <string>
+
+#include "core/request.h"
+#include "core/result.h"
+#include "core/types.h"
+
+namespace capstan::net {
+
+enum class GrpcMethod : std::uint8_t {
+  kUnknown,
+  kRange,
+  kPut,
+  kDeleteRange,
+  kTxn,
+  kCompact,  // known by name, not in this build
+  kStatus,
+  kMemberList,
+};
+
+// "/etcdserverpb.KV/Put" -> kPut.
+GrpcMethod grpc_method_of(std::string_view path);
+// "/v3/kv/put" (or /v3beta/...) -> kPut.
+GrpcMethod gateway_method_of(std::string_view path);
+
+// `method` is one this build answers (neither kUnknown nor kCompact).
+//   errors  kMalformed  not such a message
+//           kInvalid    a message that asks for what cannot be: the context is the sentence
+Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);
+Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json);
+
+// The answer of a reply that is ok. Takes keys and values out of `reply` rather than copy them.
+// The first appends a whole gRPC message, prefix included.
+void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
+std::string encode_etcd_json(GrpcMethod method, Reply& reply);
+
+// The version etcd's tools want to see; Capstan's own is in /version and in `capstan status`.
+inline constexpr std::string_view kEtcdVersion = "3.4.23";
+
+}  // namespace capstan::net
