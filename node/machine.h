@@ -107,23 +107,19 @@ class Machine {
   struct CpSender;
   struct ApSender;
 
-  const Engine& engine() const;
-  Engine& engine();
-  Reply header_only() const;
+  const Engine& engine() const { return *engine_; }
+  Reply stamped(Reply reply) const;
 
   MachineConfig config_;
   KeyspaceRules rules_;
-  Disk& disk_;
   std::unique_ptr<CpSender> cp_sender_;
   std::unique_ptr<ApSender> ap_sender_;
   std::unique_ptr<cp::Engine> cp_;
   std::unique_ptr<ap::Engine> ap_;
+  Engine* engine_ = nullptr;  // the one of the two that exists
   // Shared with the answers that are out: an engine may drop them while it is destroyed.
   std::shared_ptr<std::size_t> pending_;
   bool stopping_ = false;
 };
-
-// How large a request is for kRequestBytesMax: the bytes of its keys and values.
-std::size_t request_bytes(const RequestBody& body);
 
 }  // namespace capstan::node

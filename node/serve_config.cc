@@ -1,0 +1,492 @@
+#include "node/serve_config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "core/hash.h"
+#include "core/limits.h"
+
+namespace capstan::node {
+namespace {
+
+constexpr int kClientPort = 2379;
+
+template <class T>
+using Checked = std::expected<T, UsageError>;
+
+std::unexpected<UsageError> wrong(std::string sentence) {
+  return std::unexpected(UsageError{std::move(sentence)});
+}
+
+std::vector<std::string> split(std::string_view text, char by) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    std::string_view part = text.substr(0, text.find(by));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
+    if (!part.empty()) parts.emplace_back(part);
+  }
+  return parts;
+}
+
+// One machine has several names for itself; two members may not hide behind two of them.
+HostPort normal(HostPort address) {
+  std::ranges::transform(address.host, address.host.begin(), [](char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  });
+  if (address.host == "localhost" || address.host == "::1") address.host = "127.0.0.1";
+  return address;
+}
+
+bool any_address(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+// "127.0.0.1 is localhost", for a sentence about two spellings of one address; else nothing.
+std::string spelling_note(const std::string& written) {
+  return written.find("localhost") != std::string::npos ? " (localhost is 127.0.0.1)" : "";
+}
+
+Checked<HostPort> parse_address(std::string_view flag, std::string_view text, int default_port) {
+  const auto bad = [&](std::string_view why) {
+    return wrong("--" + std::string(flag) + ": \"" + std::string(text) + "\" " + std::string(why) +
+                 ".");
+  };
+  HostPort out{"", default_port};
+  std::string_view rest = text;
+  if (rest.starts_with('[')) {
+    const std::size_t end = rest.find(']');
+    if (end == std::string_view::npos) return bad("has no closing bracket");
+    out.host = rest.substr(1, end - 1);
+    rest.remove_prefix(end + 1);
+  } else {
+    const std::size_t colon = rest.find(':');
+    if (colon != std::string_view::npos && rest.find(':', colon + 1) != std::string_view::npos) {
+      return bad("has several colons; write an IPv6 address in brackets");
+    }
+    out.host = rest.substr(0, colon);
+    rest.remove_prefix(out.host.size());
+  }
+  if (out.host.empty()) return bad("names no host");
+  if (out.host.find('/') != std::string::npos) return bad("is not HOST[:PORT]");
+  if (rest.empty()) return out;
+  if (rest.front() != ':') return bad("is not HOST[:PORT]");
+  rest.remove_prefix(1);
+  int port = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), port);
+  if (error != std::errc{} || end != rest.data() + rest.size() || port < 0 || port > 65535) {
+    return bad("has no port between 0 and 65535");
+  }
+  out.port = port;
+  return out;
+}
+
+// http://HOST:PORT as etcd writes it.
+Checked<HostPort> parse_url(std::string_view flag, std::string_view url) {
+  if (url.starts_with("https://")) {
+    return wrong("--" + std::string(flag) + ": " + std::string(url) +
+                 " asks for TLS, which this build does not have; write http://.");
+  }
+  if (!url.starts_with("http://")) {
+    return wrong("--" + std::string(flag) + ": \"" + std::string(url) +
+                 "\" is not a URL; write http://HOST:PORT.");
+  }
+  std::string_view rest = url.substr(7);
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+  Checked<HostPort> address = parse_address(flag, rest, -1);
+  if (address && address->port < 0) {
+    return wrong("--" + std::string(flag) + ": " + std::string(url) + " has no port.");
+  }
+  return address;
+}
+
+Checked<std::vector<HostPort>> parse_urls(std::string_view flag, const std::string& text) {
+  std::vector<HostPort> out;
+  for (const std::string& url : split(text, ',')) {
+    Checked<HostPort> address = parse_url(flag, url);
+    if (!address) return std::unexpected(address.error());
+    out.push_back(*address);
+  }
+  if (out.empty()) return wrong("--" + std::string(flag) + " names no address.");
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (out[i].port != 0 && normal(out[i]) == normal(out[j])) {
+        return wrong("--" + std::string(flag) + " lists " + to_text(normal(out[i])) + " twice" +
+                     spelling_note(text) + ".");
+      }
+    }
+  }
+  return out;
+}
+
+bool valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
+
+std::string names_of(const std::vector<ConfiguredMember>& members) {
+  std::string out;
+  for (const ConfiguredMember& member : members) out += (out.empty() ? "" : ", ") + member.name;
+  return out;
+}
+
+// ---- The list of members ------------------------------------------------------------------------
+
+Checked<std::vector<ConfiguredMember>> parse_join(const std::string& text) {
+  std::vector<ConfiguredMember> members;
+  for (const std::string& part : split(text, ',')) {
+    const std::size_t equals = part.find('=');
+    const std::string address = equals == std::string::npos ? part : part.substr(equals + 1);
+    ConfiguredMember member;
+    member.name = equals == std::string::npos ? "n" + std::to_string(members.size() + 1)
+                                              : part.substr(0, equals);
+    Checked<HostPort> client = parse_address("join", address, kClientPort);
+    if (!client) return std::unexpected(client.error());
+    if (client->port == 0 || client->port == 65535) {
+      return wrong("--join: \"" + part + "\" needs a client port between 1 and 65534.");
+    }
+    member.client_urls = {"http://" + to_text(*client)};
+    member.peer = {client->host, client->port + 1};
+    members.push_back(std::move(member));
+  }
+  return members;
+}
+
+Checked<std::vector<ConfiguredMember>> parse_initial_cluster(const std::string& text) {
+  std::vector<ConfiguredMember> members;
+  for (const std::string& part : split(text, ',')) {
+    const std::size_t equals = part.find('=');
+    if (equals == std::string::npos) {
+      return wrong("--initial-cluster: \"" + part + "\" is not NAME=URL.");
+    }
+    Checked<HostPort> peer = parse_url("initial-cluster", part.substr(equals + 1));
+    if (!peer) return std::unexpected(peer.error());
+    members.push_back({.id = {}, .name = part.substr(0, equals), .peer = *peer, .client_urls = {}});
+  }
+  return members;
+}
+
+// Nobody twice, no address twice, no name that cannot be said on a command line.
+std::expected<void, UsageError> check_members(std::string_view flag, const std::string& written,
+                                              const std::vector<ConfiguredMember>& members,
+                                              int client_offset) {
+  if (members.empty()) return wrong("--" + std::string(flag) + " names no member.");
+  if (members.size() > kMembersMax) {
+    return wrong("--" + std::string(flag) + " names " + std::to_string(members.size()) +
+                 " members; at most " + std::to_string(kMembersMax) + " are supported.");
+  }
+  std::set<std::string> names;
+  std::set<HostPort> addresses;
+  for (const ConfiguredMember& member : members) {
+    if (!valid_name(member.name)) {
+      return wrong("--" + std::string(flag) + ": \"" + member.name +
+                   "\" is no name; use up to 64 letters, digits, - _ and dots.");
+    }
+    if (!names.insert(member.name).second) {
+      return wrong("--" + std::string(flag) + " names " + member.name +
+                   " twice; give every member a name of its own.");
+    }
+    if (!addresses.insert(normal(member.peer)).second) {
+      HostPort shown = normal(member.peer);
+      shown.port += client_offset;
+      return wrong("--" + std::string(flag) + " lists " + to_text(shown) + " twice" +
+                   spelling_note(written) + "; every member needs an address of its own.");
+    }
+  }
+  return {};
+}
+
+const ConfiguredMember* find_name(const ServeConfig& config, std::string_view name) {
+  const auto it = std::ranges::find(config.members, name, &ConfiguredMember::name);
+  return it == config.members.end() ? nullptr : &*it;
+}
+
+// ---- Short form ---------------------------------------------------------------------------------
+
+// Which member of the list --listen and --name mean. They must mean the same one.
+Checked<const ConfiguredMember*> self_in_join(const ServeConfig& config, const Parsed& parsed,
+                                              const std::optional<HostPort>& listen) {
+  const ConfiguredMember* by_address = nullptr;
+  if (listen) {
+    const HostPort peer = normal({listen->host, listen->port + 1});
+    for (const ConfiguredMember& member : config.members) {
+      if (normal(member.peer) == peer) by_address = &member;
+    }
+  }
+  if (parsed.has("name")) {
+    const std::string name = parsed.text("name");
+    const ConfiguredMember* by_name = find_name(config, name);
+    if (by_name == nullptr && by_address != nullptr) {
+      return wrong("the list calls " + to_text(*listen) + " " + by_address->name + ", not " + name +
+                   "; write " + name + "=" + to_text(*listen) + " in --join on every node.");
+    }
+    if (by_name == nullptr) {
+      return wrong("--name=" + name + " is not in --join, which has " + names_of(config.members) +
+                   "; add " + name + "=HOST:PORT on every node.");
+    }
+    if (by_address != nullptr && by_address != by_name) {
+      return wrong("--listen is " + by_address->name + "'s address in --join, but --name is " +
+                   name + "; correct one of them.");
+    }
+    return by_name;
+  }
+  if (by_address != nullptr) return by_address;
+  if (config.members.size() == 1) return &config.members.front();
+  if (listen) {
+    return wrong("--listen=" + to_text(*listen) +
+                 " is not in --join; add it there on every node, " +
+                 "or say with --name which member this is.");
+  }
+  return wrong("which member of --join is this node? Say --name=" + config.members.front().name +
+               " or --listen=HOST:PORT.");
+}
+
+std::expected<void, UsageError> short_form(const Parsed& parsed, ServeConfig& config) {
+  for (const char* flag : {"listen-client-urls", "advertise-client-urls", "listen-peer-urls",
+                           "initial-advertise-peer-urls", "initial-cluster"}) {
+    if (parsed.source(flag) == Source::kFlag) {
+      return wrong("--" + std::string(flag) + " and the short form (--listen, --join) say the " +
+                   "same thing twice; use one of the two.");
+    }
+  }
+  std::optional<HostPort> listen;
+  if (parsed.has("listen")) {
+    Checked<HostPort> address = parse_address("listen", parsed.text("listen"), kClientPort);
+    if (!address) return std::unexpected(address.error());
+    listen = *address;
+  }
+  if (parsed.has("join")) {
+    const std::string text = parsed.text("join");
+    Checked<std::vector<ConfiguredMember>> members = parse_join(text);
+    if (!members) return std::unexpected(members.error());
+    config.members = std::move(*members);
+    if (auto ok = check_members("join", text, config.members, -1); !ok) return ok;
+  } else {
+    const std::string name = parsed.has("name") ? parsed.text("name") : "n1";
+    const HostPort own = any_address(listen->host) ? HostPort{"127.0.0.1", listen->port} : *listen;
+    config.members = {{.id = {},
+                       .name = name,
+                       .peer = {own.host, own.port == 0 ? 0 : own.port + 1},
+                       .client_urls = {"http://" + to_text(own)}}};
+    if (!valid_name(name)) return wrong("--name=" + name + " is no name.");
+  }
+  Checked<const ConfiguredMember*> self = self_in_join(config, parsed, listen);
+  if (!self) return std::unexpected(self.error());
+  config.name = (*self)->name;
+  const HostPort own{(*self)->peer.host, (*self)->peer.port == 0 ? 0 : (*self)->peer.port - 1};
+  if (!listen) listen = own;
+  if (listen->port == 65535) return wrong("--listen: the peer port would be 65536; choose lower.");
+  if (listen->port != own.port) {
+    return wrong("--listen has port " + std::to_string(listen->port) + ", but the list has " +
+                 config.name + " at " + to_text(own) + "; correct one of them.");
+  }
+  config.listen_client = {*listen};
+  config.listen_peer = {{listen->host, listen->port == 0 ? 0 : listen->port + 1}};
+  config.advertise_client = (*self)->client_urls;
+  return {};
+}
+
+// ---- etcd's form --------------------------------------------------------------------------------
+
+std::expected<void, UsageError> long_form(const Parsed& parsed, ServeConfig& config) {
+  auto clients = parse_urls("listen-client-urls", parsed.text("listen-client-urls"));
+  if (!clients) return std::unexpected(clients.error());
+  auto peers = parse_urls("listen-peer-urls", parsed.text("listen-peer-urls"));
+  if (!peers) return std::unexpected(peers.error());
+  config.listen_client = std::move(*clients);
+  config.listen_peer = std::move(*peers);
+  for (const HostPort& client : config.listen_client) {
+    for (const HostPort& peer : config.listen_peer) {
+      if (client.port != 0 && normal(client) == normal(peer)) {
+        return wrong("clients and peers cannot share " + to_text(normal(client)) +
+                     "; give --listen-peer-urls a port of its own.");
+      }
+    }
+  }
+
+  const std::string advertised = parsed.text("advertise-client-urls");
+  if (!advertised.empty()) {
+    auto urls = parse_urls("advertise-client-urls", advertised);
+    if (!urls) return std::unexpected(urls.error());
+    for (const HostPort& url : *urls) config.advertise_client.push_back("http://" + to_text(url));
+  } else {
+    for (const HostPort& url : config.listen_client) {
+      config.advertise_client.push_back("http://" + to_text(url));
+    }
+  }
+
+  std::vector<HostPort> advertise_peer = config.listen_peer;
+  const std::string peer_urls = parsed.text("initial-advertise-peer-urls");
+  if (!peer_urls.empty()) {
+    auto urls = parse_urls("initial-advertise-peer-urls", peer_urls);
+    if (!urls) return std::unexpected(urls.error());
+    advertise_peer = std::move(*urls);
+  }
+
+  const std::string list = parsed.text("initial-cluster");
+  config.name = parsed.has("name") ? parsed.text("name") : list.empty() ? "n1" : "default";
+  if (list.empty()) {
+    if (!valid_name(config.name)) return wrong("--name=" + config.name + " is no name.");
+    config.members = {
+        {.id = {}, .name = config.name, .peer = advertise_peer.front(), .client_urls = {}}};
+    return {};
+  }
+  Checked<std::vector<ConfiguredMember>> members = parse_initial_cluster(list);
+  if (!members) return std::unexpected(members.error());
+  config.members = std::move(*members);
+  if (auto ok = check_members("initial-cluster", list, config.members, 0); !ok) return ok;
+  const ConfiguredMember* self = find_name(config, config.name);
+  if (self == nullptr) {
+    return wrong("--name=" + config.name + " is not in --initial-cluster, which has " +
+                 names_of(config.members) + ".");
+  }
+  const auto same = [&](const HostPort& url) { return normal(url) == normal(self->peer); };
+  if (std::ranges::none_of(advertise_peer, same)) {
+    return wrong("--initial-cluster has " + config.name + " at http://" + to_text(self->peer) +
+                 ", but " +
+                 (peer_urls.empty() ? "--listen-peer-urls" : "--initial-advertise-peer-urls") +
+                 " says http://" + to_text(advertise_peer.front()) + "; make them equal.");
+  }
+  return {};
+}
+
+// ---- The rest -----------------------------------------------------------------------------------
+
+std::expected<void, UsageError> read_choices(const Parsed& parsed, ServeConfig& config) {
+  const auto choice = [&](const char* flag, std::initializer_list<std::string_view> allowed)
+      -> std::expected<std::size_t, UsageError> {
+    const std::string value = parsed.text(flag);
+    std::size_t at = 0;
+    std::string list;
+    for (const std::string_view word : allowed) {
+      if (value == word) return at;
+      ++at;
+      list += (list.empty() ? "" : at == allowed.size() ? " or " : ", ") + std::string(word);
+    }
+    return wrong("--" + std::string(flag) + "=" + value + " is not " + list + ".");
+  };
+
+  if (!parsed.has("mode")) {
+    return wrong(
+        "--mode is missing: --mode=cp refuses what it cannot guarantee during a cut, "
+        "--mode=ap goes on and merges after it. Etcd's behaviour is --mode=cp.");
+  }
+  const auto mode = choice("mode", {"cp", "ap"});
+  if (!mode) return std::unexpected(mode.error());
+  config.mode = *mode == 0 ? Mode::kCp : Mode::kAp;
+  const auto durability = choice("durability", {"sync", "interval", "none"});
+  if (!durability) return std::unexpected(durability.error());
+  config.durability = static_cast<Durability>(*durability);
+  const auto level = choice("log-level", {"debug", "info", "warn", "error", "off"});
+  if (!level) return std::unexpected(level.error());
+  config.log_level = static_cast<Level>(*level);
+  const auto format = choice("log-format", {"text", "json"});
+  if (!format) return std::unexpected(format.error());
+  config.log_format = *format == 0 ? TraceFormat::kText : TraceFormat::kJson;
+  const auto state = choice("initial-cluster-state", {"new", "existing"});
+  if (!state) return std::unexpected(state.error());
+  return {};
+}
+
+std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& config) {
+  config.heartbeat_interval = parsed.micros("heartbeat-interval");
+  config.election_timeout = parsed.micros("election-timeout");
+  const auto ms = [](Micros t) { return std::to_string(t / kMillisecond) + " ms"; };
+  if (config.heartbeat_interval < kTick) {
+    return wrong("--heartbeat-interval=" + ms(config.heartbeat_interval) +
+                 " is below a tick; at least 10 ms.");
+  }
+  if (config.election_timeout < 5 * config.heartbeat_interval) {
+    return wrong("--election-timeout=" + ms(config.election_timeout) +
+                 " is less than 5 heartbeats of " + ms(config.heartbeat_interval) +
+                 ": one late heartbeat would unseat a leader. Raise it to " +
+                 ms(5 * config.heartbeat_interval) + " or lower --heartbeat-interval.");
+  }
+  if (config.election_timeout > 50 * kSecond) {
+    return wrong("--election-timeout=" + ms(config.election_timeout) + " is above 50000 ms.");
+  }
+  config.wal_segment_bytes = static_cast<std::size_t>(parsed.number("wal-segment-bytes"));
+  if (config.wal_segment_bytes < kWalSegmentBytesMin) {
+    return wrong("--wal-segment-bytes=" + parsed.text("wal-segment-bytes") +
+                 " is too small: at least 1 MiB.");
+  }
+  if (config.wal_segment_bytes > (std::size_t{1} << 31)) {
+    return wrong("--wal-segment-bytes=" + parsed.text("wal-segment-bytes") +
+                 " is too large: at most 2 GiB.");
+  }
+  if (parsed.has("free-bytes-min")) {
+    config.free_bytes_min = static_cast<std::uint64_t>(parsed.number("free-bytes-min"));
+  }
+  config.lab = parsed.on("lab");
+  return {};
+}
+
+void complete(const Parsed& parsed, ServeConfig& config) {
+  config.token = parsed.text("initial-cluster-token");
+  std::vector<std::string> names, places;
+  for (ConfiguredMember& member : config.members) {
+    member.id = member_id(config.token, member.name);
+    names.push_back(member.name);
+    places.push_back(member.name + "=" + to_text(normal(member.peer)));
+    if (member.name == config.name) {
+      config.self = member.id;
+      member.client_urls = config.advertise_client;
+    }
+  }
+  config.cluster = cluster_id(config.token, names);
+  std::ranges::sort(places);
+  for (const std::string& place : places) {
+    config.list_text += (config.list_text.empty() ? "" : ",") + place;
+  }
+  config.data_dir =
+      parsed.has("data-dir") ? parsed.text("data-dir") : "./" + config.name + ".capstan";
+  if (config.mode == Mode::kCp && config.members.size() == 2) {
+    config.notes.push_back(
+        "note: 2 voters tolerate no failure: without either one, nothing is accepted. A third "
+        "would tolerate one.");
+  }
+  for (const char* flag : {"logger", "log-outputs", "snapshot-count", "enable-v2"}) {
+    if (parsed.source(flag) == Source::kFlag) {
+      config.notes.push_back("note: --" + std::string(flag) + " changes nothing here.");
+    }
+  }
+}
+
+}  // namespace
+
+std::string to_text(const HostPort& address) {
+  const bool v6 = address.host.find(':') != std::string::npos;
+  return (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
+}
+
+MemberId member_id(std::string_view token, std::string_view name) {
+  const std::uint64_t hash = xxh3(std::string(token) + '\0' + std::string(name), 0x6d656d626572);
+  return {hash == 0 ? 1 : hash};
+}
+
+ClusterId cluster_id(std::string_view token, std::vector<std::string> names) {
+  std::ranges::sort(names);
+  std::string text{token};
+  for (const std::string& name : names) text += '\0' + name;
+  const std::uint64_t hash = xxh3(text, 0x636c7573746572);
+  return {hash == 0 ? 1 : hash};
+}
+
+std::expected<ServeConfig, UsageError> serve_config(const Parsed& parsed) {
+  ServeConfig config;
+  if (!parsed.words.empty()) {
+    return wrong("serve takes no words, only flags; what is \"" + parsed.words.front() + "\"?");
+  }
+  if (auto ok = read_choices(parsed, config); !ok) return std::unexpected(ok.error());
+  if (auto ok = read_numbers(parsed, config); !ok) return std::unexpected(ok.error());
+  const bool is_short = parsed.has("listen") || parsed.has("join");
+  if (auto ok = is_short ? short_form(parsed, config) : long_form(parsed, config); !ok) {
+    return std::unexpected(ok.error());
+  }
+  complete(parsed, config);
+  return config;
+}
+
+}  // namespace capstan::node
