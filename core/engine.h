@@ -45,7 +45,9 @@ struct EngineConfig {
 struct Recovered {
   std::vector<RecoveredRecord> records;  // of the WAL, oldest first
   bool fresh = true;                     // nothing was ever written here
-  std::string impaired;                  // not empty: the log is rotten from its end on, and why
+  std::string impaired;                  // not empty: records are missing (core/wal.h), and why
+  std::uint64_t impaired_position = 0;   // `records` below it came before what is missing
+  std::vector<RecoveredRecord> salvaged; // from what is missing: not to be applied, only remembered
 };
 
 class Engine {
