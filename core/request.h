@@ -220,10 +220,13 @@ struct ConflictsResult {
   std::vector<Conflict> conflicts;
   std::uint64_t total = 0, dropped = 0;  // ever recorded; bodies dropped for the byte budget
 };
-// The fate of every write this node knows, by id ranges; what the accounts of a run are settled from.
+// This node's part of the accounts; a run is settled from all nodes' parts together (ap/books.h).
+// A write's fate is the first that names it: survived anywhere, superseded anywhere, lost anywhere;
+// an acknowledged write in none of the three is unaccounted for, which is a bug.
 struct BooksResult {
-  std::vector<std::string> survived;  // ids of the writes now visible, one a live or deleted cell
-  std::vector<std::string> lost;      // ids in the conflict log
+  std::vector<std::string> survived;    // ids of the writes now visible, one a live or deleted cell
+  std::vector<std::string> superseded;  // ids that a write accepted here replaced, having seen them
+  std::vector<std::string> lost;        // ids in the conflict log
 };
 
 using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult,
