@@ -24,10 +24,10 @@ using Dump = std::map<std::string, Stored>;
 // What one node holds when a run is over.
 struct FinalState {
   std::string name;
-  Dump dump;
-  std::string vector_text, digest_text;  // AP; empty in CP
-  std::set<std::string> survived_ids;    // AP: its books: the writes visible in its cells
-  std::set<std::string> lost_ids;        // AP: its conflict log: losers, bodies kept
+  Dump dump{};
+  std::string vector_text{}, digest_text{};  // AP; empty in CP
+  std::set<std::string> survived_ids{};      // AP: its books: the writes visible in its cells
+  std::set<std::string> lost_ids{};          // AP: its conflict log: losers, bodies kept
 };
 
 struct ConvergenceResult {

@@ -23,8 +23,8 @@ struct Operation {
   std::uint32_t client = 0;  // a client has at most one operation open at a time
   std::uint32_t node = 0;    // which node was asked: 0 is n1
   OpKind kind = OpKind::kGet;
-  std::string key;
-  std::string value;  // put: what was written, unique in the history
+  std::string key{};
+  std::string value{};  // put: what was written, unique in the history
 
   // One clock for all clients, any origin. An operation without an answer keeps end == kNever.
   static constexpr Micros kNever = INT64_MAX;
@@ -33,13 +33,13 @@ struct Operation {
 
   Outcome outcome = Outcome::kUnknown;
   Reason reason = Reason::kNone;
-  std::string write_id;        // NAME:INCARNATION:SEQUENCE, where the reply had one
+  std::string write_id{};      // NAME:INCARNATION:SEQUENCE, where the reply had one
   std::uint64_t revision = 0;  // of the reply's header; a CP write: the revision it made
   // Get, outcome ok: what was read; nullopt: the key was absent.
-  std::optional<std::string> read;
+  std::optional<std::string> read{};
   // Put or delete asked to return what it replaced, and answered: a read and a write in one step.
   bool saw_previous = false;
-  std::optional<std::string> previous;  // nullopt: the key was absent
+  std::optional<std::string> previous{};  // nullopt: the key was absent
 
   bool is_write() const { return kind != OpKind::kGet; }
   bool acknowledged() const { return outcome == Outcome::kOk || outcome == Outcome::kOkLocal; }

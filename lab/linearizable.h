@@ -28,7 +28,7 @@
 namespace capstan::lab {
 
 struct LinearizableOptions {
-  std::uint64_t steps_max = 5'000'000;  // per key
+  std::uint64_t steps_max = 2'000'000;  // per key
 };
 
 struct LinearizableResult {
