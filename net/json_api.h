@@ -1,0 +1,59 @@
+// The JSON of /api/v1, both ways: the door decodes requests and encodes replies, the command line
+// and the lab do the reverse with the same code.
+//
+//   POST /api/v1/kv          {"op":"put","key":K,"value":V,...}           one request, as below
+//   GET  /api/v1/status      GET /api/v1/members      GET /api/v1/books
+//   GET  /api/v1/conflicts?after=N&limit=N
+//   POST /api/v1/lab         {"op":"drop","drops":[{"peer":"n2","in":true,"out":true}],
+//                             "for_micros":N} | {"op":"heal"} | {"op":"show"}
+//
+// Requests of /api/v1/kv; fields in brackets may be left out:
+//
+//   {"op":"put", "key":K, "value":V, [lease, prev_kv, ignore_value, ignore_lease]}
+//   {"op":"get", "key":K, [end:K | prefix:true, limit, revision, order:"ascend"|"descend",
+//        sort:"key"|"version"|"create"|"mod"|"value", serializable, keys_only, count_only,
+//        min_mod_revision, max_mod_revision, min_create_revision, max_create_revision]}
+//   {"op":"delete", "key":K, [end:K | prefix:true, prev_kv]}
+//   {"op":"txn", [compare:[{"key":K, [end], "target":"version"|"create"|"mod"|"value"|"lease",
+//        "result":"="|"!="|"<"|">", "number":N | "value":V}], success:[op...], failure:[op...]]}
+//   and beside any of them [request_id, timeout_micros, epoch]
+//
+// K and V are JSON strings where the bytes are valid UTF-8, else {"base64":".."}. Ids of clusters
+// and members are strings of hex digits; everything else is a plain number. An unknown field is an
+// error: a misspelt "serialisable" must not turn into a linearizable read in silence.
+//
+// Every reply: {"v":1,"outcome":"ok", ...}; README of fields is encode_api_reply() itself, and
+// docs/ has one example of each.
+#pragma once
+
+#include <string>
+
+#include "core/request.h"
+#include "core/result.h"
+#include "core/types.h"
+#include "net/handler.h"
+
+namespace capstan::net {
+
+// ---- The server's half --------------------------------------------------------------------------
+
+// errors  kMalformed  not JSON;  kInvalid  JSON that asks for nothing sensible. Both with a sentence.
+Result<Request> decode_api_request(ByteView json);
+Result<LabCommand> decode_api_lab(ByteView json);
+std::string encode_api_reply(const Reply& reply, const Handler& handler);
+std::string encode_api_lab(const LabReply& reply);
+
+// ---- The client's half --------------------------------------------------------------------------
+
+std::string encode_api_request(const Request& request);
+std::string encode_api_lab_command(const LabCommand& command);
+
+struct ApiReply {
+  Reply reply;           // write_id is left empty: the number of a disk does not travel,
+  std::string write_id;  // its name does
+};
+// errors  kMalformed  what came is not such a reply
+Result<ApiReply> decode_api_reply(ByteView json);
+Result<LabReply> decode_api_lab_reply(ByteView json);
+
+}  // namespace capstan::net
