@@ -25,7 +25,7 @@ struct Machine::ApSender final : ap::Sender {
 
 Machine::Machine(MachineConfig config, Base& base, Disk& disk, PeerSender& sender,
                  Recovered recovered)
-    : config_(std::move(config)), rules_(config_.mode), pending_(std::make_shared<std::size_t>(0)) {
+    : config_(std::move(config)), rules_(config_.mode) {
   if (config_.mode == Mode::kCp) {
     cp_sender_ = std::make_unique<CpSender>(sender);
     cp_ =
@@ -99,17 +99,16 @@ void Machine::submit(Request request, Answer answer) {
                                            std::to_string(request.epoch.value) +
                                            ". Not applied; ask for the rules again.");
   }
-  if (*pending_ >= kPendingRequestsMax) {
-    return refuse(Reason::kOverloaded, "refused: " + std::to_string(*pending_) +
+  if (pending_ >= kPendingRequestsMax) {
+    return refuse(Reason::kOverloaded, "refused: " + std::to_string(pending_) +
                                            " requests are waiting on " + config_.engine.name +
                                            ". Not applied; safe to retry later.");
   }
-  ++*pending_;
-  engine_->submit(std::move(request),
-                  [this, pending = pending_, answer = std::move(answer)](Reply reply) mutable {
-                    --*pending;
-                    answer(stamped(std::move(reply)));
-                  });
+  ++pending_;
+  engine_->submit(std::move(request), [this, answer = std::move(answer)](Reply reply) mutable {
+    --pending_;
+    answer(stamped(std::move(reply)));
+  });
 }
 
 void Machine::set_client_urls(MemberId member, std::vector<std::string> urls) {

@@ -90,9 +90,8 @@ class Machine {
   void set_client_urls(MemberId member, std::vector<std::string> urls);
 
   StatusResult describe() const;
-  MembersResult members() const;
   bool ready() const;
-  std::size_t pending() const { return *pending_; }
+  std::size_t pending() const { return pending_; }
   Mode mode() const { return config_.mode; }
   const MachineConfig& config() const { return config_; }
 
@@ -107,7 +106,6 @@ class Machine {
   struct CpSender;
   struct ApSender;
 
-  const Engine& engine() const { return *engine_; }
   Reply stamped(Reply reply) const;
 
   MachineConfig config_;
@@ -117,8 +115,7 @@ class Machine {
   std::unique_ptr<cp::Engine> cp_;
   std::unique_ptr<ap::Engine> ap_;
   Engine* engine_ = nullptr;  // the one of the two that exists
-  // Shared with the answers that are out: an engine may drop them while it is destroyed.
-  std::shared_ptr<std::size_t> pending_;
+  std::size_t pending_ = 0;   // submitted to the engine, not yet answered
   bool stopping_ = false;
 };
 

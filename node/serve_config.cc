@@ -412,6 +412,10 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
     return wrong("--wal-segment-bytes=" + parsed.text("wal-segment-bytes") +
                  " is too small: at least 1 MiB.");
   }
+  if (config.wal_segment_bytes % 4096 != 0) {
+    return wrong("--wal-segment-bytes=" + parsed.text("wal-segment-bytes") +
+                 " is not a multiple of 4096.");
+  }
   if (config.wal_segment_bytes > (std::size_t{1} << 31)) {
     return wrong("--wal-segment-bytes=" + parsed.text("wal-segment-bytes") +
                  " is too large: at most 2 GiB.");
@@ -460,6 +464,8 @@ std::string to_text(const HostPort& address) {
   const bool v6 = address.host.find(':') != std::string::npos;
   return (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
 }
+
+std::uint64_t ServeConfig::token_hash() const { return xxh3(token, 0x746f6b656e); }
 
 MemberId member_id(std::string_view token, std::string_view name) {
   const std::uint64_t hash = xxh3(std::string(token) + '\0' + std::string(name), 0x6d656d626572);

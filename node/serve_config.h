@@ -7,6 +7,7 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,10 +48,11 @@ struct ServeConfig {
   Micros election_timeout = kElectionTimeout;
   Durability durability = Durability::kSync;
   std::size_t wal_segment_bytes = kWalSegmentBytes;
-  std::uint64_t free_bytes_min = kFreeBytesMin;
+  std::optional<std::uint64_t> free_bytes_min;  // empty: the default floor
   bool lab = false;
   Level log_level = Level::kInfo;
   TraceFormat log_format = TraceFormat::kText;
+  std::uint64_t token_hash() const;
   std::vector<std::string> notes;  // sentences worth saying once: two voters, ...
 };
 

@@ -1,0 +1,245 @@
+#include "node/node.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/trace.h"
+#include "net/codec_ap.h"
+#include "net/codec_cp.h"
+#include "node/node_parts.h"
+#include "node/version.h"
+
+namespace capstan::node {
+namespace {
+
+std::uint64_t entropy() {
+  std::uint64_t value = 0;
+  CAPSTAN_ASSERT(getrandom(&value, sizeof value, 0) == sizeof value);
+  return value;
+}
+
+// An error of a port, with the flag that chooses another.
+Error port_error(Error error, bool client) {
+  if (error.code == ErrorCode::kExists) {
+    error.code = ErrorCode::kBusy;
+    error.context += client ? "; stop what has it, or choose another port with --listen=HOST:PORT."
+                            : "; it is the peer port (client port + 1). Stop what has it, or "
+                              "choose another client port with --listen=HOST:PORT.";
+  }
+  return error;
+}
+
+}  // namespace
+
+Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Node::~Node() = default;
+
+Result<std::unique_ptr<Node>> Node::start(net::Loop& loop, ServeConfig config) {
+  auto parts = std::make_unique<Parts>(loop, std::move(config));
+  if (Status ok = parts->open_data(); !ok) return std::unexpected(ok.error());
+  parts->make_machine();
+  if (Status ok = parts->open_ports(); !ok) return std::unexpected(ok.error());
+  return std::unique_ptr<Node>(new Node(std::move(parts)));
+}
+
+Status Node::Parts::open_data() {
+  DataDirOptions options;
+  options.path = config.data_dir;
+  options.want = {config.mode, config.cluster, config.name, config.list_text};
+  options.segment_bytes = config.wal_segment_bytes;
+  options.entropy = entropy();
+  Result<DataDir> opened = open_data_dir(options);
+  if (!opened) return std::unexpected(opened.error());
+  data = std::move(*opened);
+  names[data.identity.node] = config.name;
+
+  net::DiskThreadOptions disk_options;
+  disk_options.durability = config.durability;
+  if (config.free_bytes_min) {
+    disk_options.free_bytes_min = *config.free_bytes_min;
+    disk_options.free_share_min = 0;
+  }
+  bell->owner = this;
+  disk = std::make_unique<net::DiskThread>(*data.wal_directory, std::move(data.log.wal), *data.base,
+                                           disk_options, [&on = loop, bell = bell] {
+                                             if (bell->rung.exchange(true)) return;
+                                             on.post([bell] {
+                                               bell->rung = false;
+                                               if (bell->owner != nullptr)
+                                                 bell->owner->disk->deliver();
+                                             });
+                                           });
+  return {};
+}
+
+void Node::Parts::make_machine() {
+  MachineConfig with;
+  with.mode = config.mode;
+  with.engine.cluster = config.cluster;
+  with.engine.self = config.self;
+  with.engine.name = config.name;
+  with.engine.node = data.identity.node;
+  with.engine.incarnation = data.identity.incarnation;
+  with.engine.heartbeat_interval = config.heartbeat_interval;
+  with.engine.election_timeout = config.election_timeout;
+  with.engine.seed = entropy();
+  for (const ConfiguredMember& member : config.members) {
+    with.engine.members.push_back({member.id, member.name});
+    with.addresses.push_back(
+        {member.id, member.name, node::to_text(member.peer), member.client_urls});
+  }
+  std::ranges::sort(with.engine.members, {}, &Member::id);
+
+  Recovered recovered;
+  recovered.records = std::move(data.log.records);
+  recovered.fresh = data.fresh;
+  if (data.log.impaired) {
+    recovered.impaired = data.log.impaired->why;
+    recovered.impaired_position = data.log.impaired->position;
+    recovered.salvaged = std::move(data.log.salvaged);
+    trace(Level::kError, "log_impaired", data.log.impaired->why,
+          {{"position", std::to_string(data.log.impaired->position)}});
+  }
+  started = net::Loop::clock();
+  machine =
+      std::make_unique<Machine>(std::move(with), *data.base, *disk, *this, std::move(recovered));
+}
+
+Status Node::Parts::open_ports() {
+  // before the door: a turn of the machine ends before the door writes its answers
+  loop.add_turn_user(*this);
+  turning = true;
+  ticks.every(kTick, [this] {
+    machine->tick();
+    watch_quorum();
+  });
+
+  net::PeerOptions links;
+  links.self = config.self;
+  links.name = config.name;
+  links.node = data.identity.node;
+  links.cluster = config.cluster;
+  links.mode = config.mode;
+  links.token_hash = config.token_hash();
+  for (const HostPort& at : config.listen_peer) {
+    links.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
+  }
+  for (const ConfiguredMember& member : config.members) {
+    if (member.id == config.self) continue;
+    links.peers.push_back(
+        {member.id, member.name, member.peer.host, static_cast<std::uint16_t>(member.peer.port)});
+  }
+  links.heartbeat_interval = config.heartbeat_interval;
+  links.election_timeout = config.election_timeout;
+  Result<std::unique_ptr<net::PeerTransport>> transport =
+      net::PeerTransport::open(loop, std::move(links), *this);
+  if (!transport) return std::unexpected(port_error(transport.error(), false));
+  peers = std::move(*transport);
+
+  net::DoorOptions front;
+  for (const HostPort& at : config.listen_client) {
+    front.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
+  }
+  Result<std::unique_ptr<net::Door>> opened = net::Door::open(loop, *this, std::move(front));
+  if (!opened) return std::unexpected(port_error(opened.error(), true));
+  door = std::move(*opened);
+  return {};
+}
+
+Node::Parts::~Parts() {
+  bell->owner = nullptr;
+  ticks.cancel();
+  if (turning) loop.remove_turn_user(*this);
+  door.reset();
+  peers.reset();
+  machine.reset();
+  disk.reset();  // what was queued is written, the log sealed
+}
+
+std::string Node::ready_line() const {
+  const Parts& p = *parts_;
+  std::string line = "capstan " + std::string(kVersion) + " " + p.config.name + " " +
+                     std::string(to_text(p.config.mode)) + " ready: clients";
+  const auto add = [&](const std::vector<HostPort>& asked, const std::vector<std::uint16_t>& got) {
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      line += " http://" + node::to_text({asked[i].host, got[i]}) + ",";
+    }
+  };
+  add(p.config.listen_client, p.door->ports());
+  line += " peers";
+  add(p.config.listen_peer, p.peers->listen_ports());
+  line += " data " + p.config.data_dir;
+  if (p.config.lab) line += ", lab faults allowed";
+  return line;
+}
+
+void Node::stop(std::function<void()> done) {
+  Parts& p = *parts_;
+  trace(Level::kInfo, "stopping", p.config.name + " is stopping");
+  // new requests are refused from here on; those in flight get their answers
+  auto left = std::make_shared<int>(2);
+  auto one = [left, done = std::move(done)] {
+    if (--*left == 0) done();
+  };
+  p.machine->stop(one);
+  p.door->close(kSecond, one);
+}
+
+// ---- Turns --------------------------------------------------------------------------------------
+
+void Node::Parts::begin_turn(Now now) { machine->begin_turn(now); }
+
+void Node::Parts::end_turn() {
+  // what became durable while this turn read its sockets need not wait for the next
+  if (disk->ready()) disk->deliver();
+  machine->end_turn();
+}
+
+// ---- Peers --------------------------------------------------------------------------------------
+
+void Node::Parts::send(MemberId to, PeerMessage message) {
+  if (!peers) return;
+  if (const auto* cp = std::get_if<cp::Message>(&message)) {
+    peers->send(to, net::FrameKind::kCp, net::encode(*cp));
+  } else {
+    peers->send(to, net::FrameKind::kAp, net::encode(std::get<ap::Message>(message)));
+  }
+}
+
+void Node::Parts::on_frame(MemberId from, net::FrameKind kind, ByteView payload) {
+  const auto take = [&](auto decoded) {
+    if (decoded) return machine->receive(from, std::move(*decoded));
+    if (bad_messages++ % 1000 == 0) {
+      trace(Level::kWarn, "bad_message", "a message from a peer does not decode",
+            {{"why", decoded.error().context}});
+    }
+  };
+  if (kind == net::FrameKind::kCp) {
+    take(net::decode_cp(payload));
+  } else {
+    take(net::decode_ap(payload));
+  }
+}
+
+void Node::Parts::on_connected(MemberId peer, NodeId node) {
+  if (const ConfiguredMember* who = member(peer)) names[node] = who->name;
+  machine->peer_connected(peer);
+}
+
+void Node::Parts::on_disconnected(MemberId peer, const std::string& why) {
+  (void)why;  // the transport has said it
+  machine->peer_disconnected(peer);
+}
+
+const ConfiguredMember* Node::Parts::member(std::string_view name) const {
+  const auto it = std::ranges::find(config.members, name, &ConfiguredMember::name);
+  return it == config.members.end() ? nullptr : &*it;
+}
+const ConfiguredMember* Node::Parts::member(MemberId id) const {
+  const auto it = std::ranges::find(config.members, id, &ConfiguredMember::id);
+  return it == config.members.end() ? nullptr : &*it;
+}
+
+}  // namespace capstan::node

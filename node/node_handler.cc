@@ -1,0 +1,179 @@
+// What the front door asks of the node: requests, health, the lab's faults.
+#include <algorithm>
+
+#include "core/trace.h"
+#include "node/node_parts.h"
+
+namespace capstan::node {
+namespace {
+
+std::string seconds(Micros t) {
+  const std::int64_t tenths = t / 100'000;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+constexpr Micros kReminderInterval = 30 * kSecond;
+
+}  // namespace
+
+void Node::Parts::handle(Request request, Answer answer) {
+  const RequestFigures::Op op = RequestFigures::op_of(request.body);
+  const bool about_members = std::holds_alternative<StatusRequest>(request.body) ||
+                             std::holds_alternative<MembersRequest>(request.body);
+  const Micros begin = loop.now().monotonic;
+  machine->submit(std::move(request), [this, op, about_members, begin,
+                                       answer = std::move(answer)](Reply reply) mutable {
+    if (about_members) {
+      if (auto* status = std::get_if<StatusResult>(&reply.body)) add_links(*status);
+      if (auto* members = std::get_if<MembersResult>(&reply.body)) add_links(members->members);
+    }
+    figures.record(op, reply.outcome, reply.reason, loop.now().monotonic - begin);
+    if (not_ready_since >= 0 && reply.outcome == Outcome::kFailed) ++refused_while_not_ready;
+    answer(std::move(reply));
+  });
+}
+
+void Node::Parts::add_links(std::vector<PeerStatus>& list) const {
+  const Micros now = loop.now().monotonic;
+  for (PeerStatus& peer : list) {
+    if (peer.self || !peers) continue;
+    const net::PeerState link = peers->state(peer.id);
+    if (link.round_trip >= 0) peer.round_trip = link.round_trip;
+    if (peer.last_heard_ago < 0 && link.last_heard >= 0) {
+      peer.last_heard_ago = now - link.last_heard;
+    }
+  }
+}
+
+void Node::Parts::add_links(StatusResult& status) const {
+  status.durability = config.durability;
+  status.wal_bytes = disk->wal_bytes();
+  status.base_bytes = data.base->bytes_used();
+  add_links(status.peers);
+  if (!peers) return;
+  for (const PeerStatus& peer : status.peers) {
+    if (peer.self) continue;
+    const net::PeerState link = peers->state(peer.id);
+    if (!link.mismatch.empty()) status.errors.push_back(link.mismatch);
+  }
+  for (const net::LabFault& fault : faults_now()) {
+    status.errors.push_back("lab: " + config.name +
+                            (fault.in && fault.out ? " drops all frames from and to "
+                             : fault.in            ? " drops all frames from "
+                                                   : " drops all frames to ") +
+                            fault.peer + " for " + seconds(fault.remaining) + " more");
+  }
+  if (!disk->writes_allowed()) {
+    status.errors.push_back("no space: writes are refused until the disk has room again");
+  }
+}
+
+net::Health Node::Parts::health() {
+  net::Health health;
+  const bool ready = machine->ready();
+  const bool space = disk->writes_allowed();
+  health.ready = ready && space;
+  health.checks.push_back({"loop", true, ""});
+  health.checks.push_back(
+      {config.mode == Mode::kCp ? "quorum" : "open", ready,
+       ready ? "" : config.name + " cannot commit a write now; see /api/v1/status"});
+  health.checks.push_back({"space", space, space ? "" : "the disk is full; writes are refused"});
+  return health;
+}
+
+std::string_view Node::Parts::name_of(NodeId node) const {
+  const auto it = names.find(node);
+  return it == names.end() ? std::string_view{} : std::string_view{it->second};
+}
+
+// ---- The lab ------------------------------------------------------------------------------------
+
+std::vector<net::LabFault> Node::Parts::faults_now() const {
+  std::vector<net::LabFault> out;
+  if (!peers) return out;
+  const Micros now = loop.now().monotonic;
+  for (const net::PeerFault& fault : peers->faults().show(now)) {
+    const ConfiguredMember* who = member(fault.peer);
+    if (who == nullptr) continue;
+    out.push_back({who->name, fault.drop_in, fault.drop_out, fault.until - now});
+  }
+  return out;
+}
+
+void Node::Parts::lab(net::LabCommand command, net::LabAnswer answer) {
+  const auto refuse = [&](Reason reason, std::string detail) {
+    net::LabReply reply;
+    reply.outcome = Outcome::kFailed;
+    reply.reason = reason;
+    reply.detail = std::move(detail);
+    answer(std::move(reply));
+  };
+  if (!config.lab) {
+    return refuse(Reason::kNotLab, "refused: " + config.name +
+                                       " was started without --lab, so its links cannot be cut. "
+                                       "Nothing was changed.");
+  }
+  if (command.kind == net::LabCommand::Kind::kDrop) {
+    const Micros now = loop.now().monotonic;
+    const Micros lasts = command.for_micros > 0 ? command.for_micros : kLabCutMax;
+    std::vector<net::PeerFault> faults;
+    std::string names_cut;
+    for (const net::LabDrop& drop : command.drops) {
+      const ConfiguredMember* who = member(drop.peer);
+      if (who == nullptr || who->id == config.self) {
+        return refuse(Reason::kInvalid, "refused: " + config.name + " has no peer \"" + drop.peer +
+                                            "\". Nothing was changed.");
+      }
+      faults.push_back({who->id, drop.in, drop.out, now + lasts});
+      names_cut += (names_cut.empty() ? "" : ",") + who->name;
+    }
+    peers->faults().replace(faults);
+    trace(Level::kWarn, "lab_cut", config.name + " drops frames between itself and " + names_cut,
+          {{"for", seconds(lasts)}});
+  } else if (command.kind == net::LabCommand::Kind::kHeal) {
+    peers->faults().heal();
+    trace(Level::kInfo, "lab_heal", config.name + " drops no frames any more");
+  }
+  net::LabReply reply;
+  reply.faults = faults_now();
+  answer(std::move(reply));
+}
+
+// ---- Three lines about a partition, not three hundred -------------------------------------------
+
+void Node::Parts::watch_quorum() {
+  const Micros now = loop.now().monotonic;
+  const bool ready = machine->ready();
+  if (ready && not_ready_since >= 0) {
+    const Micros lasted = now - not_ready_since;
+    not_ready_since = -1;
+    not_ready_total += lasted;
+    trace(Level::kInfo, "quorum_regained", config.name + " can commit writes again",
+          {{"after", seconds(lasted)}, {"refused", std::to_string(refused_while_not_ready)}});
+    return;
+  }
+  if (ready) return;
+  if (not_ready_since < 0) {
+    not_ready_since = reminded_at = now;
+    refused_while_not_ready = 0;
+    // an election or a start also passes through here; say it only once it has lasted
+    return;
+  }
+  const Micros lasted = now - not_ready_since;
+  const bool first = reminded_at == not_ready_since && lasted >= 4 * config.election_timeout;
+  const bool again = reminded_at != not_ready_since && now - reminded_at >= kReminderInterval;
+  if (!first && !again) return;
+  reminded_at = now;
+  std::string missing;
+  const StatusResult status = machine->describe();
+  for (const PeerStatus& peer : status.peers) {
+    if (!peer.self && !peer.reachable) missing += (missing.empty() ? "" : ",") + peer.name;
+  }
+  trace(Level::kWarn, first ? "quorum_lost" : "still_minority",
+        config.name + " cannot commit writes and refuses them",
+        {{"since", seconds(lasted)},
+         {"missing", missing.empty() ? "nobody" : missing},
+         {"refused", std::to_string(refused_while_not_ready)}});
+}
+
+}  // namespace capstan::node

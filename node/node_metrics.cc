@@ -1,0 +1,200 @@
+// /metrics: our own names, and those of etcd's that people alert on.
+#include <dirent.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include "node/node_parts.h"
+#include "node/version.h"
+
+namespace capstan::node {
+namespace {
+
+std::string label(std::string_view name, std::string_view value) {
+  return std::string(name) + "=\"" + std::string(value) + "\"";
+}
+
+double seconds(Micros t) { return static_cast<double>(t) / 1e6; }
+double number(std::uint64_t n) { return static_cast<double>(n); }
+
+// The standard names of Prometheus clients.
+void process_metrics(MetricsText& out, Now started) {
+  timespec cpu{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+  out.counter("process_cpu_seconds_total", "CPU time of this process.", "",
+              static_cast<double>(cpu.tv_sec) + static_cast<double>(cpu.tv_nsec) / 1e9);
+  out.gauge("process_start_time_seconds", "When this process started, since 1970.", "",
+            seconds(started.wall));
+  if (std::FILE* statm = std::fopen("/proc/self/statm", "r")) {
+    unsigned long long pages = 0, resident = 0;
+    if (std::fscanf(statm, "%llu %llu", &pages, &resident) == 2) {
+      const double page = static_cast<double>(sysconf(_SC_PAGESIZE));
+      out.gauge("process_resident_memory_bytes", "Memory in RAM.", "",
+                static_cast<double>(resident) * page);
+      out.gauge("process_virtual_memory_bytes", "Address space.", "",
+                static_cast<double>(pages) * page);
+    }
+    std::fclose(statm);
+  }
+  if (DIR* fds = opendir("/proc/self/fd")) {
+    double open = -1;  // the directory's own
+    while (readdir(fds) != nullptr) ++open;
+    closedir(fds);
+    out.gauge("process_open_fds", "Open file descriptors.", "", open - 2);
+  }
+}
+
+}  // namespace
+
+RequestFigures::Op RequestFigures::op_of(const RequestBody& body) {
+  if (std::holds_alternative<RangeRequest>(body)) return kGet;
+  if (std::holds_alternative<PutRequest>(body)) return kPut;
+  if (std::holds_alternative<DeleteRangeRequest>(body)) return kDelete;
+  if (std::holds_alternative<TxnRequest>(body)) return kTxn;
+  return kOther;
+}
+
+std::string_view RequestFigures::to_text(Op op) {
+  static constexpr std::string_view kNames[] = {"get", "put", "delete", "txn", "other"};
+  return kNames[op];
+}
+
+void RequestFigures::record(Op op, Outcome outcome, Reason reason, Micros duration) {
+  ++counts_[{op, outcome, reason}];
+  if (outcome == Outcome::kUnknown) ++unknown_;
+  micros_[op].record(duration < 0 ? 0 : static_cast<std::uint64_t>(duration));
+}
+
+void RequestFigures::write(MetricsText& out) const {
+  for (const auto& [key, count] : counts_) {
+    out.counter("capstan_requests_total", "Requests answered, by how they ended.",
+                label("op", to_text(key.op)) + "," +
+                    label("outcome", capstan::to_text(key.outcome)) + "," +
+                    label("reason", capstan::to_text(key.reason)),
+                number(count));
+  }
+  for (std::uint8_t op = 0; op < kOps; ++op) {
+    if (micros_[op].count() == 0) continue;
+    out.histogram_seconds("capstan_request_duration_seconds", "From arrival to answer.",
+                          label("op", to_text(static_cast<Op>(op))), micros_[op]);
+  }
+  out.counter("capstan_unknown_outcomes_total", "Answers that could not say whether it happened.",
+              "", number(unknown_));
+}
+
+std::string Node::Parts::metrics_text() {
+  MetricsText out;
+  StatusResult status = machine->describe();
+  add_links(status);
+  const std::string mode{to_text(config.mode)};
+
+  out.gauge("capstan_build_info", "Version of this build.", label("version", kVersion), 1);
+  out.gauge("capstan_node_info", "Who this node is.",
+            label("node", config.name) + "," + label("mode", mode), 1);
+  figures.write(out);
+
+  const bool ready = machine->ready();
+  const bool leads = status.role == "leader";
+  out.gauge("capstan_ready", "A write could be accepted now.", "", ready ? 1 : 0);
+  out.gauge("capstan_members", "Configured members.", "", static_cast<double>(status.peers.size()));
+  out.gauge("capstan_members_reachable", "Members reachable from here, itself included.", "",
+            status.reachable);
+  Micros minority = not_ready_total;
+  if (not_ready_since >= 0) minority += loop.now().monotonic - not_ready_since;
+  if (config.mode == Mode::kCp) {
+    out.gauge("capstan_has_quorum", "This side has a majority of the voters.", "",
+              status.reachable >= status.quorum ? 1 : 0);
+    out.gauge("capstan_is_leader", "This node leads.", "", leads ? 1 : 0);
+    out.gauge("capstan_term", "Raft's term.", "", number(status.term));
+    out.gauge("capstan_committed_index", "Last committed entry.", "", number(status.committed));
+    out.gauge("capstan_applied_index", "Last applied entry.", "", number(status.applied));
+    out.gauge("capstan_log_unapplied", "Entries held and not yet applied.", "",
+              number(status.index - std::min(status.index, status.applied)));
+    out.counter("capstan_minority_seconds_total", "Time without a quorum.", "", seconds(minority));
+  } else {
+    out.counter("capstan_conflicts_total", "Concurrent writes that lost, bodies kept.",
+                label("rule", "lww"), number(status.conflicts));
+    out.gauge("capstan_divergence_alarm", "Equal vectors with unequal digests were seen.", "",
+              status.divergence_alarm ? 1 : 0);
+    out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
+                label("direction", "in"), number(status.sync_bytes_in));
+    out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
+                label("direction", "out"), number(status.sync_bytes_out));
+  }
+  out.gauge("capstan_keys", "Keys with a value.", "", number(status.keys));
+  out.gauge("capstan_revision", "Revision of this node.", "", number(status.revision.value));
+  out.gauge("capstan_base_bytes", "Bytes of checkpointed data.", "", number(status.base_bytes));
+  out.gauge("capstan_wal_bytes", "Bytes of live log segments.", "", number(status.wal_bytes));
+  out.gauge("capstan_table_bytes", "Bytes in memory above the checkpoint.", "",
+            number(status.table_bytes));
+  out.gauge("capstan_writes_allowed", "The disk has room.", "", disk->writes_allowed() ? 1 : 0);
+  out.gauge("capstan_requests_pending", "Requests waiting for an answer.", "",
+            static_cast<double>(machine->pending()));
+  const net::DiskThread::Figures disk_figures = disk->figures();
+  out.histogram_seconds("capstan_fsync_duration_seconds", "Syncs of the log.", "",
+                        disk_figures.sync_micros);
+  out.histogram_seconds("capstan_checkpoint_duration_seconds", "Checkpoints into the base.", "",
+                        disk_figures.checkpoint_micros);
+  out.counter("capstan_wal_groups_total", "Groups written to the log.", "",
+              number(disk_figures.groups));
+  out.counter("capstan_wal_records_total", "Records written to the log.", "",
+              number(disk_figures.records));
+  out.counter("capstan_wal_written_bytes_total", "Bytes written to the log.", "",
+              number(disk_figures.bytes));
+
+  for (const PeerStatus& peer : status.peers) {
+    if (peer.self) continue;
+    out.gauge("capstan_peer_reachable", "The peer was heard lately.", label("peer", peer.name),
+              peer.reachable ? 1 : 0);
+  }
+  for (const PeerStatus& peer : status.peers) {
+    if (peer.self || peer.last_heard_ago < 0) continue;
+    out.gauge("capstan_peer_last_heard_seconds", "Since the peer was heard.",
+              label("peer", peer.name), seconds(peer.last_heard_ago));
+  }
+  for (const PeerStatus& peer : status.peers) {
+    if (peer.self || peer.round_trip < 0) continue;
+    out.gauge("capstan_peer_rtt_seconds", "Round trip to the peer.", label("peer", peer.name),
+              seconds(peer.round_trip));
+  }
+  const net::PeerCounts links = peers->counts();
+  for (const net::FrameKind kind : {net::FrameKind::kCp, net::FrameKind::kAp}) {
+    const net::KindCounts& counts = links.kinds[static_cast<std::size_t>(kind)];
+    const std::string of = label("kind", net::to_text(kind)) + ",";
+    out.counter("capstan_peer_bytes_total", "Bytes of frames between nodes.",
+                of + label("direction", "in"), number(counts.bytes_in));
+    out.counter("capstan_peer_bytes_total", "Bytes of frames between nodes.",
+                of + label("direction", "out"), number(counts.bytes_out));
+  }
+  out.counter("capstan_peer_frames_dropped_total", "Frames that could not be queued.",
+              label("why", "not_connected"), number(links.dropped_not_connected));
+  out.counter("capstan_peer_frames_dropped_total", "Frames that could not be queued.",
+              label("why", "queue_full"), number(links.dropped_queue_full));
+  out.counter("capstan_peer_bad_frames_total", "Malformed or corrupt frames and messages.", "",
+              number(links.bad_frames + bad_messages));
+  out.gauge("capstan_lab_faults_active", "Links cut by the lab on this node.", "",
+            static_cast<double>(faults_now().size()));
+  const net::DoorCounts front = door->counts();
+  out.gauge("capstan_client_connections", "Open client connections.", label("protocol", "grpc"),
+            number(front.open_grpc));
+  out.gauge("capstan_client_connections", "Open client connections.", label("protocol", "http"),
+            number(front.open_http));
+
+  if (config.mode == Mode::kCp) {
+    const bool has_leader = !status.leader_name.empty();
+    out.gauge("etcd_server_has_leader", "As etcd's.", "", has_leader ? 1 : 0);
+    out.gauge("etcd_server_is_leader", "As etcd's.", "", leads ? 1 : 0);
+    out.gauge("etcd_server_proposals_committed_total", "As etcd's.", "", number(status.committed));
+    out.gauge("etcd_server_proposals_applied_total", "As etcd's.", "", number(status.applied));
+    out.gauge("etcd_server_proposals_pending", "As etcd's.", "",
+              static_cast<double>(machine->pending()));
+  }
+  out.gauge("etcd_mvcc_db_total_size_in_bytes", "As etcd's.", "", number(status.base_bytes));
+  out.histogram_seconds("etcd_disk_wal_fsync_duration_seconds", "As etcd's.", "",
+                        disk_figures.sync_micros);
+  process_metrics(out, started);
+  return out.take();
+}
+
+}  // namespace capstan::node

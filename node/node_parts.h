@@ -1,0 +1,110 @@
+// The inside of node/node.h: who is wired to whom. For node/node*.cc only.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/data_dir.h"
+#include "core/metrics.h"
+#include "net/disk_thread.h"
+#include "net/door.h"
+#include "net/handler.h"
+#include "net/peer_transport.h"
+#include "net/uv_loop.h"
+#include "net/uv_timer.h"
+#include "node/machine.h"
+#include "node/node.h"
+
+namespace capstan::node {
+
+// What was asked and how it ended, for /metrics: counts by outcome and reason, time by operation.
+class RequestFigures {
+ public:
+  enum Op : std::uint8_t { kGet, kPut, kDelete, kTxn, kOther, kOps };
+  static Op op_of(const RequestBody& body);
+  static std::string_view to_text(Op op);
+
+  void record(Op op, Outcome outcome, Reason reason, Micros duration);
+  void write(MetricsText& out) const;
+  std::uint64_t unknown() const { return unknown_; }
+
+ private:
+  struct Key {
+    Op op;
+    Outcome outcome;
+    Reason reason;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  std::map<Key, std::uint64_t> counts_;
+  std::array<Histogram, kOps> micros_;
+  std::uint64_t unknown_ = 0;
+};
+
+struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSender {
+  Parts(net::Loop& on, ServeConfig with) : loop(on), config(std::move(with)), ticks(on) {}
+  ~Parts() override;
+
+  // Start, step by step; each needs the ones before.
+  Status open_data();
+  void make_machine();
+  Status open_ports();
+
+  // net::TurnUser
+  void begin_turn(Now now) override;
+  void end_turn() override;
+
+  // net::Handler
+  void handle(Request request, Answer answer) override;
+  net::Health health() override;
+  std::string metrics_text() override;
+  void lab(net::LabCommand command, net::LabAnswer answer) override;
+  std::string_view name_of(NodeId node) const override;
+
+  // net::PeerEvents
+  void on_connected(MemberId peer, NodeId node) override;
+  void on_disconnected(MemberId peer, const std::string& why) override;
+  void on_frame(MemberId from, net::FrameKind kind, ByteView payload) override;
+
+  // PeerSender
+  void send(MemberId to, PeerMessage message) override;
+
+  // What the links know and the engine does not: round trips, mismatches, cuts in force.
+  void add_links(StatusResult& status) const;
+  void add_links(std::vector<PeerStatus>& peers) const;
+  std::vector<net::LabFault> faults_now() const;
+  const ConfiguredMember* member(std::string_view name) const;
+  const ConfiguredMember* member(MemberId id) const;
+  void watch_quorum();
+
+  net::Loop& loop;
+  ServeConfig config;
+  DataDir data;
+  std::unique_ptr<net::DiskThread> disk;
+  std::unique_ptr<Machine> machine;
+  std::unique_ptr<net::PeerTransport> peers;
+  std::unique_ptr<net::Door> door;
+  net::Timer ticks;
+  bool turning = false;  // added to the loop's turn users
+
+  std::map<NodeId, std::string> names;  // disks seen behind names
+  RequestFigures figures;
+  std::uint64_t bad_messages = 0;  // peer payloads that did not decode
+  Now started;
+  Micros not_ready_since = -1;  // Now::monotonic; -1: ready
+  Micros reminded_at = 0;
+  std::uint64_t refused_while_not_ready = 0;
+  Micros not_ready_total = 0;
+
+  // The disk thread's bell: many rings, one task. Outlives the node, since a task may be on its
+  // way.
+  struct Bell {
+    std::atomic<bool> rung{false};
+    Parts* owner = nullptr;  // loop thread only; null once the node is gone
+  };
+  std::shared_ptr<Bell> bell = std::make_shared<Bell>();
+};
+
+}  // namespace capstan::node
