@@ -1,7 +1,7 @@
 // What travels between nodes: frames. docs/formats.md has every byte.
 //
 //    0  4  magic "CAPF"          20  4  header check: low half of XXH3-64 of bytes 0..19
-//    4  1  version, 1            24  8  checksum: XXH3-64 of payload and padding,
+//    4  1  version, 1            24  8  checksum: XXH3-64 of the payload,
 //    5  1  kind                          seeded with the XXH3-64 of bytes 0..19
 //    6  2  flags, 0              32  n  payload
 //    8  8  cluster id             .  .  zeros up to a multiple of 8
@@ -86,6 +86,7 @@ class FrameDecoder {
   void set_frame_bytes_max(std::size_t bytes) { frame_bytes_max_ = bytes; }
 
  private:
+  Result<bool> try_next(Frame& frame);
   const char* data() const { return reinterpret_cast<const char*>(words_.data()); }
   char* data() { return reinterpret_cast<char*>(words_.data()); }
 

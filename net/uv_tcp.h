@@ -5,8 +5,9 @@
 // bounded: a reader that is too slow loses its connection, not our memory.
 //
 // Life: the owner holds a unique_ptr. Destroying it closes at once, in any callback, its own
-// included, and no callback follows. When the connection ends by itself, on_close() says why, once,
-// and nothing follows either; the object may then be destroyed at leisure.
+// included; what was not yet written is dropped, and no callback follows. When the connection ends
+// by itself, on_close() says why, once, and nothing follows either; the object may then be
+// destroyed at leisure.
 #pragma once
 
 #include <cstddef>
