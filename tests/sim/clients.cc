@@ -1,0 +1,203 @@
+#include "tests/sim/clients.h"
+
+#include <utility>
+
+namespace capstan::sim {
+
+namespace {
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+// The part of a request the lab's checkers understand.
+lab::Operation operation_of(const RequestBody& body, bool& single_key) {
+  lab::Operation op;
+  std::visit(Overloaded{
+                 [&](const RangeRequest& r) {
+                   op.kind = lab::OpKind::kGet;
+                   op.key = r.range.key;
+                   single_key = r.range.end.empty() && r.revision <= 0 && !r.serializable;
+                 },
+                 [&](const PutRequest& r) {
+                   op.kind = lab::OpKind::kPut;
+                   op.key = r.key;
+                   op.value = r.value;
+                   op.saw_previous = r.prev_kv;
+                 },
+                 [&](const DeleteRangeRequest& r) {
+                   op.kind = lab::OpKind::kDelete;
+                   op.key = r.range.key;
+                   op.saw_previous = r.prev_kv;
+                   single_key = r.range.end.empty();
+                 },
+                 [&](const TxnRequest& r) {
+                   const auto& put = std::get<PutRequest>(r.success.front().op);
+                   op.kind = lab::OpKind::kPut;
+                   op.key = put.key;
+                   op.value = put.value;
+                   single_key = false;
+                 },
+                 [&](const auto&) { single_key = false; },
+             },
+             body);
+  return op;
+}
+
+void note_what_was_seen(Asked& asked) {
+  lab::Operation& op = asked.op;
+  if (const auto* range = std::get_if<RangeResult>(&asked.reply.body)) {
+    if (asked.single_key && !range->kvs.empty()) op.read = range->kvs.front().value;
+  } else if (const auto* put = std::get_if<PutResult>(&asked.reply.body)) {
+    if (put->prev) op.previous = put->prev->value;
+  } else if (const auto* removed = std::get_if<DeleteRangeResult>(&asked.reply.body)) {
+    if (!removed->prevs.empty()) op.previous = removed->prevs.front().value;
+  }
+}
+
+Reply lost(Outcome outcome, Reason reason) {
+  Reply reply;
+  reply.outcome = outcome;
+  reply.reason = reason;
+  return reply;
+}
+
+}  // namespace
+
+void Clients::start() {
+  for (int i = 0; i < options_.clients; ++i) {
+    const auto client = static_cast<std::uint32_t>(i);
+    world_.after(world_.rng.workload.between(0, options_.think_max),
+                 [this, client] { next(client); });
+  }
+}
+
+Request Clients::draw() {
+  Rng& rng = world_.rng.workload;
+  const auto keys = static_cast<std::uint64_t>(options_.keys);
+  const std::string k = key(rng.below(keys));
+  const std::string value = "v" + std::to_string(++values_);
+  Request request;
+  if (rng.chance(options_.ranges)) {
+    RangeRequest range{.range = {"k", "l"}};
+    range.serializable = rng.chance(0.3);
+    request.body = range;
+  } else if (rng.chance(options_.reads)) {
+    RangeRequest get{.range = {k, ""}};
+    get.serializable = options_.mode == Mode::kAp || rng.chance(0.1);
+    request.body = get;
+  } else if (rng.chance(options_.txns)) {
+    TxnRequest txn;
+    if (options_.mode == Mode::kCp) {
+      Compare compare;
+      compare.range.key = k;
+      compare.result = rng.chance(0.5) ? CompareResult::kGreater : CompareResult::kEqual;
+      txn.compare.push_back(compare);
+      txn.failure.push_back({RangeRequest{.range = {"k", "l"}}});
+    }
+    txn.success.push_back({PutRequest{.key = k, .value = value}});
+    if (options_.mode == Mode::kAp) {
+      txn.success.push_back({PutRequest{.key = key(keys), .value = value + "b"}});
+    }
+    request.body = std::move(txn);
+  } else if (rng.chance(options_.deletes)) {
+    request.body = DeleteRangeRequest{.range = {k, ""}, .prev_kv = rng.chance(0.5)};
+  } else {
+    request.body = PutRequest{.key = k, .value = value, .prev_kv = rng.chance(0.5)};
+  }
+  if (is_write(request.body) && rng.chance(options_.request_ids)) {
+    request.request_id = "r" + std::to_string(values_);
+  }
+  return request;
+}
+
+void Clients::next(std::uint32_t client) {
+  if (stopped_ || all_.size() >= budget_) return;
+  const int node = static_cast<int>(world_.rng.workload.below(nodes_.size()));
+  ask(client, node, draw(), options_.client_timeout, [this, client](const Asked&) {
+    world_.after(world_.rng.workload.between(0, options_.think_max),
+                 [this, client] { next(client); });
+  });
+}
+
+std::size_t Clients::ask(std::uint32_t client, int node, Request request, Micros timeout,
+                         Done done) {
+  auto asked = std::make_unique<Asked>();
+  asked->op = operation_of(request.body, asked->single_key);
+  asked->op.client = client;
+  asked->op.node = static_cast<std::uint32_t>(node);
+  asked->op.start = world_.now();
+  if (const auto* range = std::get_if<RangeRequest>(&request.body)) {
+    asked->serializable = range->serializable;
+  }
+  asked->request = std::move(request);
+  all_.push_back(std::move(asked));
+  ++open_;
+  attempt(all_.size() - 1, node, timeout, std::move(done));
+  return all_.size() - 1;
+}
+
+void Clients::attempt(std::size_t operation, int node, Micros timeout, Done done) {
+  Asked& asked = *all_[operation];
+  ++asked.attempts;
+  world_.note(Kind::kAsk, asked.op.client, static_cast<std::uint64_t>(node), operation);
+  // Whichever comes first settles the attempt: the answer, the timeout, the node's death.
+  auto settled = std::make_shared<bool>(false);
+  auto shared_done = std::make_shared<Done>(std::move(done));
+  auto settle = [this, operation, settled, shared_done](const Reply& reply) {
+    if (!std::exchange(*settled, true)) finish(operation, reply, std::move(*shared_done));
+  };
+  SimNode& target = *nodes_[static_cast<std::size_t>(node)];
+  const Outcome if_lost = is_write(asked.request.body) ? Outcome::kUnknown : Outcome::kFailed;
+  world_.after(timeout, [settle, if_lost] { settle(lost(if_lost, Reason::kTimeout)); });
+  world_.after(world_.rng.workload.between(20, 200), [this, operation, &target, node, settle] {
+    if (!target.running()) return settle(lost(Outcome::kFailed, Reason::kUnreachable));
+    target.post([this, operation, node, settle](node::Machine& machine) {
+      if (witness_) witness_(operation, node, machine);
+      machine.submit(all_[operation]->request, [this, settle](Reply reply) {
+        world_.after(world_.rng.workload.between(20, 200),
+                     [settle, r = std::move(reply)] { settle(r); });
+      });
+    });
+  });
+}
+
+void Clients::finish(std::size_t operation, const Reply& reply, Done done) {
+  Asked& asked = *all_[operation];
+  const bool repeatable = !asked.request.request_id.empty() && asked.attempts < 4 && !stopped_;
+  if (repeatable && reply.outcome == Outcome::kUnknown &&
+      world_.rng.workload.chance(options_.retries)) {
+    counters_.add("write repeated with its request id");
+    const int node = static_cast<int>(world_.rng.workload.below(nodes_.size()));
+    world_.after(world_.rng.workload.between(0, 100 * kMillisecond),
+                 [this, operation, node, d = std::move(done)]() mutable {
+                   attempt(operation, node, options_.client_timeout, std::move(d));
+                 });
+    return;
+  }
+  asked.reply = reply;
+  asked.op.end = world_.now();
+  asked.op.outcome = reply.outcome;
+  // A repeated write that was refused this time may have been applied by an earlier attempt.
+  if (asked.attempts > 1 && reply.outcome == Outcome::kFailed) asked.op.outcome = Outcome::kUnknown;
+  asked.op.reason = reply.reason;
+  asked.op.revision = reply.header.revision.value;
+  if (reply.write_id) {
+    asked.op.write_id = to_text(reply.write_id, nodes_[asked.op.node]->name());
+  }
+  if (asked.op.acknowledged()) {
+    note_what_was_seen(asked);
+    ++acknowledged_;
+  }
+  counters_.add(asked.op.acknowledged()                 ? "acknowledged"
+                : asked.op.outcome == Outcome::kUnknown ? "unknown"
+                                                        : "refused");
+  world_.note(Kind::kAnswer, asked.op.client, operation, static_cast<std::uint64_t>(reply.outcome));
+  --open_;
+  if (done) done(asked);
+}
+
+}  // namespace capstan::sim

@@ -1,0 +1,23 @@
+#include "tests/sim/codec_check.h"
+
+namespace capstan::sim {
+
+Result<node::PeerMessage> through_bytes(const node::PeerMessage& message) { return message; }
+
+const char* describe_message(const node::PeerMessage& message) {
+  if (const auto* cp = std::get_if<cp::Message>(&message)) {
+    static constexpr const char* kNames[] = {
+        "hello",           "vote request",    "vote reply",  "append",         "append reply",
+        "heartbeat",       "heartbeat reply", "timeout now", "restored",       "forward",
+        "forward refused", "read request",    "read reply",  "snapshot chunk", "snapshot reply"};
+    static_assert(std::size(kNames) == std::variant_size_v<cp::Body>);
+    return kNames[cp->body.index()];
+  }
+  static constexpr const char* kNames[] = {"delta",     "beat",       "ping",
+                                           "pong",      "ping for",   "sync request",
+                                           "sync more", "sync slice", "sync refused"};
+  static_assert(std::size(kNames) == std::variant_size_v<ap::Body>);
+  return kNames[std::get<ap::Message>(message).body.index()];
+}
+
+}  // namespace capstan::sim

@@ -1,0 +1,59 @@
+// What one schedule is made of. Every field is drawn from the seed, so that a thousand seeds walk
+// through a thousand different worlds (swarm testing): some lose packets, some only pause, some do
+// everything at once. A failure prints them.
+//
+// Source  Groce et al., "Swarm Testing", ISSTA 2012; the option list follows TigerBeetle's VOPR.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/random.h"
+#include "core/time.h"
+#include "core/types.h"
+
+namespace capstan::sim {
+
+struct Options {
+  Mode mode = Mode::kCp;
+  int nodes = 3;
+  int clients = 3;
+  int keys = 4;
+
+  // Phases: faults strike for `chaos`, then everything is healed and must converge.
+  Micros chaos = 8 * kSecond;
+  Micros think_max = 60 * kMillisecond;  // of a client between two requests
+  Micros client_timeout = 2 * kSecond;
+  double reads = 0.4, deletes = 0.1, txns = 0.1, ranges = 0.1;  // shares; the rest are puts
+  double retries = 0.5;      // of unknown writes, with the same request id
+  double request_ids = 0.5;  // of writes
+
+  // Network
+  Micros delay_min = 100, delay_max = 2 * kMillisecond;
+  double slow = 0;  // share of messages that take up to slow_max
+  Micros slow_max = 100 * kMillisecond;
+  double loss = 0, duplicates = 0;
+  bool ordered = true;  // as over one TCP connection
+  bool codec = false;   // every message goes through its bytes
+  bool late = false;    // messages of closed connections may still arrive
+
+  // Disk
+  Micros sync_min = 50, sync_max = 500;
+  Micros checkpoint_max = 50 * kMillisecond;
+  std::size_t segment_bytes = 64 * 1024;
+  std::size_t checkpoint_bytes = 64 * 1024;
+  Micros checkpoint_interval = 30 * kSecond;
+
+  // Faults: one strikes about every `fault_gap`, of the kinds switched on.
+  Micros fault_gap = 700 * kMillisecond;
+  bool crash = false, crash_all = false, wipe = false, backup = false, rot = false;
+  bool cut = false, one_way = false, isolate = false, bridge = false, flap = false;
+  bool pause = false, clock = false, stall = false, restart = false;
+
+  double tick_drift = 0;  // of each node's ticks, at most this share fast or slow
+};
+
+Options draw_options(Mode mode, Rng& rng);
+std::string to_text(const Options& options);
+
+}  // namespace capstan::sim
