@@ -39,24 +39,27 @@ std::string_view to_text(FrameKind kind) {
   return "unknown";
 }
 
-std::string frame_header(FrameKind kind, ClusterId cluster, ByteView payload) {
+std::array<char, kFrameHeaderBytes> frame_header(FrameKind kind, ClusterId cluster,
+                                                 ByteView payload) {
   CAPSTAN_ASSERT(payload.size() <= kFrameBytesMax - kFrameHeaderBytes);
-  std::string out;
-  out.reserve(kFrameHeaderBytes);
-  put_u32(out, kMagic);
-  put_u8(out, kFrameVersion);
-  put_u8(out, static_cast<std::uint8_t>(kind));
-  out.append(2, '\0');
-  put_u64(out, cluster.value);
-  put_u32(out, static_cast<std::uint32_t>(payload.size()));
-  const std::uint64_t seed = xxh3(out);
-  put_u32(out, static_cast<std::uint32_t>(seed));
-  put_u64(out, xxh3(payload, seed));
+  std::array<char, kFrameHeaderBytes> out{};
+  const auto put = [&](std::size_t at, auto value) {
+    std::memcpy(out.data() + at, &value, sizeof value);
+  };
+  put(0, kMagic);
+  put(4, kFrameVersion);
+  put(5, static_cast<std::uint8_t>(kind));
+  put(8, cluster.value);
+  put(16, static_cast<std::uint32_t>(payload.size()));
+  const std::uint64_t seed = xxh3({out.data(), kCheckedBytes});
+  put(kCheckedBytes, static_cast<std::uint32_t>(seed));
+  put(24, xxh3(payload, seed));
   return out;
 }
 
 std::string encode_frame(FrameKind kind, ClusterId cluster, ByteView payload) {
-  std::string out = frame_header(kind, cluster, payload);
+  const std::array<char, kFrameHeaderBytes> header = frame_header(kind, cluster, payload);
+  std::string out(header.data(), header.size());
   out.append(payload);
   out.append(frame_padding(payload.size()), '\0');
   return out;

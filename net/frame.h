@@ -12,6 +12,7 @@
 // come out of the decoder 8-byte aligned, as Cap'n Proto wants them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -46,7 +47,8 @@ inline constexpr std::size_t frame_bytes(std::size_t payload_bytes) {
 
 // The header of a frame with this payload, and how many zero bytes go behind the payload.
 //   payload   at most kFrameBytesMax - kFrameHeaderBytes
-std::string frame_header(FrameKind kind, ClusterId cluster, ByteView payload);
+std::array<char, kFrameHeaderBytes> frame_header(FrameKind kind, ClusterId cluster,
+                                                 ByteView payload);
 inline std::size_t frame_padding(std::size_t payload_bytes) { return (8 - payload_bytes % 8) % 8; }
 
 // The whole frame as one string; for tests and small frames.

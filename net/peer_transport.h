@@ -54,13 +54,12 @@ struct ListenAddress {
 
 struct PeerOptions {
   MemberId self;
-  std::string name;
   NodeId node;
   ClusterId cluster;
   Mode mode = Mode::kCp;
-  std::uint64_t token_hash = 0;  // of the cluster's token
+  std::uint64_t token_hash = 0;      // of the cluster's token
+  std::vector<PeerAddress> members;  // all configured, itself included, at their advertised address
   std::vector<ListenAddress> listen;
-  std::vector<PeerAddress> peers;  // configured members without this one
   Micros heartbeat_interval = kHeartbeatInterval;
   Micros election_timeout = kElectionTimeout;        // E
   std::size_t queue_bytes_max = kPeerQueueBytesMax;  // per link
