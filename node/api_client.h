@@ -1,0 +1,55 @@
+// The command line's way to nodes: /api/v1 over HTTP, asked and waited for.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/request.h"
+#include "core/time.h"
+#include "net/handler.h"
+#include "node/serve_config.h"
+
+namespace capstan::node {
+
+struct ApiCall {
+  HostPort at;
+  std::string method = "GET";
+  std::string path;
+  std::string body;
+};
+
+// What came back, or why nothing did.
+struct ApiAnswer {
+  enum class Failure {
+    kNone,
+    kNobody,   // nobody listens there: nothing was sent
+    kSilent,   // sent, no answer in time or the connection broke: it may have been applied
+    kForeign,  // what answers there is not Capstan
+  };
+  Failure failure = Failure::kNone;
+  std::string why;  // a sentence without the address
+  HostPort at;
+  std::string json;  // as it came
+  Reply reply;
+  std::string write_id;
+  net::LabReply lab;  // of /api/v1/lab
+  Micros took = 0;
+};
+
+class ApiClient {
+ public:
+  explicit ApiClient(Micros timeout);
+  ~ApiClient();
+
+  // All at once; answers in the order of the calls.
+  std::vector<ApiAnswer> ask_all(const std::vector<ApiCall>& calls);
+  ApiAnswer ask(const ApiCall& call);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace capstan::node

@@ -1,0 +1,248 @@
+#include "node/cli.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+namespace capstan::node {
+namespace {
+
+void write_all(std::FILE* to, const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), to);
+  std::fflush(to);
+}
+
+std::string with_newline(std::string text) {
+  if (text.empty() || text.back() != '\n') text += '\n';
+  return text;
+}
+
+// HOST[:PORT], with or without http://.
+std::optional<HostPort> address_of(std::string text) {
+  if (text.starts_with("http://")) text.erase(0, 7);
+  if (text.ends_with('/')) text.pop_back();
+  HostPort at{text, 2379};
+  const std::size_t bracket = text.rfind(']');
+  const std::size_t colon = text.rfind(':');
+  if (colon != std::string::npos && (bracket == std::string::npos || colon > bracket)) {
+    at.host = text.substr(0, colon);
+    at.port = std::atoi(text.c_str() + colon + 1);
+  }
+  if (at.host.starts_with('[') && at.host.ends_with(']')) {
+    at.host = at.host.substr(1, at.host.size() - 2);
+  }
+  if (at.host.empty() || at.port <= 0 || at.port > 65535) return std::nullopt;
+  return at;
+}
+
+}  // namespace
+
+ExitCode exit_code(Outcome outcome, Reason reason) {
+  if (outcome == Outcome::kOk || outcome == Outcome::kOkLocal) return kExitDone;
+  if (outcome == Outcome::kUnknown) return kExitUnknown;
+  switch (reason) {
+    case Reason::kUnreachable:
+      return kExitUnreachable;
+    case Reason::kNotLab:
+      return kExitNotAllowed;
+    case Reason::kKeyNotFound:
+      return kExitNotFound;
+    case Reason::kInvalid:
+    case Reason::kTooLarge:
+    case Reason::kKeyMissing:
+    case Reason::kValueProvided:
+    case Reason::kLeaseProvided:
+    case Reason::kLeaseNotFound:
+    case Reason::kTooManyOps:
+    case Reason::kDuplicateKey:
+    case Reason::kCompacted:
+    case Reason::kFutureRevision:
+    case Reason::kNotInAp:
+    case Reason::kNotSupported:
+    case Reason::kWrongEpoch:
+      return kExitUsage;
+    default:
+      return kExitRefused;
+  }
+}
+
+std::expected<Cli, int> Cli::open(std::string_view command, std::span<const std::string> args) {
+  Cli cli;
+  cli.command_ = command;
+  auto parsed = parse(option_table(), command, args, process_environment());
+  if (!parsed) {
+    write_all(stderr, "capstan " + cli.command_ + ": " + parsed.error().sentence + "\n");
+    return std::unexpected(int{kExitUsage});
+  }
+  cli.flags_ = std::move(*parsed);
+  cli.out_ = ink_of(STDOUT_FILENO, cli.flags_.on("no-color"));
+  cli.err_ = ink_of(STDERR_FILENO, cli.flags_.on("no-color"));
+  cli.client_ = std::make_unique<ApiClient>(cli.flags_.micros("timeout"));
+  return cli;
+}
+
+void Cli::print(const std::string& text) const { write_all(stdout, with_newline(text)); }
+void Cli::talk(const std::string& text) const {
+  if (!quiet() && !json()) write_all(stderr, with_newline(text));
+}
+void Cli::complain(const std::string& text) const {
+  if (!json()) write_all(stderr, with_newline(text));
+}
+
+int Cli::usage(const std::string& sentence) const {
+  write_all(stderr, "capstan " + command_ + ": " + sentence + "\n");
+  return kExitUsage;
+}
+
+std::optional<std::vector<HostPort>> Cli::endpoints(int* exit) const {
+  std::vector<HostPort> out;
+  std::string_view rest;
+  const std::string text = flags_.text("endpoints");
+  for (rest = text; !rest.empty();) {
+    const std::string part{rest.substr(0, rest.find(','))};
+    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    const std::optional<HostPort> at = address_of(part);
+    if (!at) {
+      *exit = usage("--endpoints: \"" + part + "\" is not HOST:PORT.");
+      return std::nullopt;
+    }
+    out.push_back(*at);
+  }
+  if (out.empty()) {
+    *exit = usage("--endpoints names no address.");
+    return std::nullopt;
+  }
+  return out;
+}
+
+std::optional<HostPort> Cli::client_address(const PeerStatus& member) {
+  for (const std::string& url : member.client_urls) {
+    if (std::optional<HostPort> at = address_of(url)) {
+      // a node that listens everywhere is found where its peers find it
+      if (at->host == "0.0.0.0" || at->host == "::") {
+        const std::optional<HostPort> peer = address_of(member.peer_address);
+        if (peer) at->host = peer->host;
+      }
+      return at;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::vector<PeerStatus>> Cli::members(int* exit) {
+  const auto all = endpoints(exit);
+  if (!all) return std::nullopt;
+  ApiAnswer answer;
+  for (const HostPort& at : *all) {
+    answer = client_->ask({at, "GET", "/api/v1/members", ""});
+    if (answer.failure != ApiAnswer::Failure::kNone) continue;
+    if (auto* result = std::get_if<MembersResult>(&answer.reply.body)) {
+      return std::move(result->members);
+    }
+  }
+  *exit = unreachable(answer, false);
+  return std::nullopt;
+}
+
+std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& path,
+                                  const std::string& body, int* exit) {
+  std::vector<HostPort> targets;
+  if (flags_.has("node")) {
+    const std::string name = flags_.text("node");
+    const auto list = members(exit);
+    if (!list) return std::nullopt;
+    const auto found = std::ranges::find(*list, name, &PeerStatus::name);
+    if (found == list->end()) {
+      std::vector<std::string> names;
+      for (const PeerStatus& member : *list) names.push_back(member.name);
+      *exit = usage("no member is called " + name + "; there are " + listed(names) + ".");
+      return std::nullopt;
+    }
+    const std::optional<HostPort> at = client_address(*found);
+    if (!at) {
+      *exit = usage("nobody has said yet where " + name + " takes clients; use --endpoints.");
+      return std::nullopt;
+    }
+    targets = {*at};
+  } else {
+    const auto all = endpoints(exit);
+    if (!all) return std::nullopt;
+    targets = *all;
+  }
+  const bool is_write = method == "POST";
+  ApiAnswer answer;
+  for (const HostPort& at : targets) {
+    answer = client_->ask({at, method, path, body});
+    // only where surely nothing was sent may the next one be tried
+    if (answer.failure != ApiAnswer::Failure::kNobody) break;
+  }
+  if (answer.failure == ApiAnswer::Failure::kNone) return answer;
+  *exit = unreachable(answer, is_write);
+  return std::nullopt;
+}
+
+int Cli::unreachable(const ApiAnswer& answer, bool is_write) const {
+  const std::string where = to_text(answer.at);
+  Reply reply;
+  ExitCode code = kExitUnreachable;
+  reply.outcome = Outcome::kFailed;
+  reply.reason = Reason::kUnreachable;
+  switch (answer.failure) {
+    case ApiAnswer::Failure::kNone:
+    case ApiAnswer::Failure::kNobody:
+      reply.detail = "nobody answers at " + where + " (" + answer.why +
+                     "). Nothing was sent. Is a node running there? Try --endpoints=HOST:PORT.";
+      break;
+    case ApiAnswer::Failure::kForeign:
+      reply.detail = "what answers at " + where + " is not a Capstan node: " + answer.why + ".";
+      break;
+    case ApiAnswer::Failure::kSilent:
+      reply.detail = "no answer from " + where + ": " + answer.why + ".";
+      if (is_write) {
+        reply.outcome = Outcome::kUnknown;
+        reply.reason = Reason::kTimeout;
+        reply.detail = "unknown: " + reply.detail +
+                       " It was this command that gave up; the write may still be applied. Look "
+                       "with capstan get before you repeat it.";
+        code = kExitUnknown;
+      }
+      break;
+  }
+  if (json()) {
+    const nlohmann::json object{{"v", 1},
+                                {"outcome", to_text(reply.outcome)},
+                                {"reason", to_text(reply.reason)},
+                                {"detail", reply.detail}};
+    print(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else {
+    complain(outcome_sign(reply.outcome, err_) + reply.detail);
+  }
+  return code;
+}
+
+int Cli::refuse(const ApiAnswer& answer, bool is_read) const {
+  const Reply& reply = answer.reply;
+  const ExitCode code = exit_code(reply.outcome, reply.reason);
+  if (json()) {
+    print(answer.json);
+    return code;
+  }
+  std::string text = reply.detail;
+  const std::string opening = reply.outcome == Outcome::kUnknown ? "unknown: " : "refused: ";
+  if (text.empty()) text = std::string(to_text(reply.reason));
+  if (!text.starts_with(opening)) text = opening + text;
+  complain(outcome_sign(reply.outcome, err_) + text);
+  if (verbose() && !answer.write_id.empty()) complain("write " + answer.write_id);
+  // the way out, as far as the sentence has not said it
+  if (reply.reason == Reason::kNoQuorum && text.find("--node") == std::string::npos) {
+    complain(is_read
+                 ? "The other side may know: --node NAME. What this node has: --stale."
+                 : "The other side may work: --node NAME. Old values here: capstan get --stale.");
+  }
+  return code;
+}
+
+}  // namespace capstan::node

@@ -1,0 +1,154 @@
+// The pages of `capstan` and `capstan help`. They name only what works in this build.
+#include "node/commands.h"
+#include "node/options.h"
+#include "node/version.h"
+
+namespace capstan::node {
+namespace {
+
+constexpr std::string_view kCommands[] = {"compare", "bench", "serve", "status", "members",
+                                          "put",     "get",   "del",   "lab",    "help",
+                                          "version", "exit",  "config"};
+
+constexpr std::string_view kExitPage =
+    R"(Exit codes: what a script may conclude.
+
+  0    done
+  1    ran, and the answer is no (compare: a check broke)
+  2    the call or the configuration is wrong: fix it
+  3    no such key
+  4    refused: certainly not applied; retry, or ask another node
+  5    unknown: may or may not be applied; look before you repeat it
+       (compare: a check could not be decided)
+  7    nobody answered at the address
+  8    not allowed here
+  74   serve: the disk failed; the next start trusts only what it reads back
+  130  interrupted
+)";
+
+constexpr std::string_view kConfigPage =
+    R"(Configuration: a flag wins over CAPSTAN_X in the environment, that over ETCD_X (for
+etcd's own flags), that over the default. X is the flag in capitals with _ for -:
+--data-dir is CAPSTAN_DATA_DIR.
+
+Flags take one dash or two, = or a space, and any order; -- ends them.
+)";
+
+struct Page {
+  std::string_view name;
+  std::string_view head;
+};
+
+constexpr Page kPages[] = {
+    {"serve", R"(capstan serve --mode=cp|ap [flags]    run a node
+
+  One node here:
+    capstan serve --mode=cp
+  Three nodes, the same --join on each:
+    capstan serve --mode=cp --name=n1 --join=10.0.0.1,10.0.0.2,10.0.0.3
+  Three on this machine:
+    capstan serve --mode=ap --name=n1 --join=127.0.0.1:2379,127.0.0.1:2479,127.0.0.1:2579
+  As etcd is started, with --mode added:
+    capstan serve --mode=cp --name n1 --initial-cluster n1=http://10.0.0.1:2380,... ...
+
+Members without a name in --join are n1, n2, ... in its order. Clients of every kind
+(etcdctl, curl, capstan) use one port; the port above it is for the members.
+The last line at start says "ready" with every address. SIGTERM stops in order.
+
+)"},
+    {"put", R"(capstan put KEY VALUE [flags]    write a key
+
+    capstan put greeting hello
+    capstan put config - < file            the value from standard input
+    capstan put key1 value1 --node n2      at one member
+
+)"},
+    {"get", R"(capstan get KEY [flags]    read a key, or all with a prefix
+
+    capstan get greeting
+    capstan get user/ --prefix             keys and values, a tab between
+    capstan get key1 --stale               what this node has, however old
+
+A key that is not there: no output, exit 3.
+
+)"},
+    {"del", R"(capstan del KEY [flags]    delete a key, or all with a prefix
+
+    capstan del greeting
+    capstan del user/ --prefix
+
+)"},
+    {"status", R"(capstan status [flags]    ask every node who it reaches, and show the sides
+
+    capstan status
+    capstan status --node n1               one node's own view
+
+)"},
+    {"members", R"(capstan members [list] [flags]    the configured members and their addresses
+
+)"},
+    {"lab", R"(capstan lab cut|oneway|heal|show [flags]    split the network between nodes
+
+    capstan lab cut n1 / n2,n3             two sides that do not hear each other
+    capstan lab oneway n1 n2               n2 does not hear n1
+    capstan lab show
+    capstan lab heal
+
+Frames between nodes are dropped inside the nodes, which must have been started with
+--lab; no root needed. Clients are not cut. Every cut ends by itself after --for.
+
+)"},
+};
+
+constexpr std::string_view kHintClient =
+    "\nThe node asked is the first of --endpoints (CAPSTAN_ENDPOINTS) that answers.\n";
+
+}  // namespace
+
+std::span<const std::string_view> command_names() { return kCommands; }
+
+std::string first_page() {
+  return R"(capstan - a key-value store that is consistent (--mode=cp) or available (--mode=ap) when the
+network splits, with a lab to split it.
+
+  capstan compare                        both modes under the same partition: a table and a report
+  capstan serve --mode=ap --join=a,b,c   run a node (give every node the same --join)
+  capstan put greeting hello && capstan get greeting
+  capstan status                         who is there, who reaches whom
+  capstan lab cut n1 / n2,n3             split nodes that were started with --lab
+
+All commands: capstan help     One command: capstan help put
+)";
+}
+
+std::string all_commands() {
+  return R"(capstan )" + std::string(kVersion) + R"(
+
+see it      compare    both modes under the same partition: a table and a report
+run it      serve      run a node
+            status     ask every node: sides, leader, what is equal
+            members    the configured members and their addresses
+use it      put        write a key
+            get        read a key, or all with a prefix
+            del        delete a key, or all with a prefix
+break it    lab        cut, oneway, heal, show: split the network between nodes
+measure it  bench      load on any etcd-v3 endpoint
+help        help TOPIC (a command, exit, config)    version
+)";
+}
+
+std::string help_page(std::string_view topic) {
+  if (topic == "exit") return std::string(kExitPage);
+  if (topic == "config") return std::string(kConfigPage);
+  if (topic == "version") return "capstan version    print the version\n";
+  if (topic == "help") return all_commands();
+  for (const Page& page : kPages) {
+    if (page.name != topic) continue;
+    std::string out = std::string(page.head) + "Flags\n" + options_help(option_table(), topic);
+    if (topic != "serve") out += kHintClient;
+    return out;
+  }
+  return {};
+}
+
+}  // namespace capstan::node

@@ -1,0 +1,171 @@
+// capstan put, get, del.
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+
+#include "net/json_api.h"
+#include "net/json_text.h"
+#include "node/cli.h"
+#include "node/commands.h"
+
+namespace capstan::node {
+namespace {
+
+KeyRange range_of(const Cli& cli) {
+  const std::string key = cli.words().empty() ? std::string{} : cli.words()[0];
+  if (!cli.flags().on("prefix")) return {key, ""};
+  // an empty prefix is every key; the first possible key stands for it
+  if (key.empty()) return {std::string(1, '\0'), std::string(1, '\0')};
+  return {key, net::end_of_prefix(key)};
+}
+
+std::string read_stdin() {
+  std::string out;
+  char buffer[65536];
+  for (ssize_t n; (n = read(STDIN_FILENO, buffer, sizeof buffer)) > 0;) {
+    out.append(buffer, static_cast<std::size_t>(n));
+  }
+  return out;
+}
+
+// "ok n1:1:17, revision 1205, on 2 of 3 voters"; the engine's own sentence where it has one.
+std::string success(const ApiAnswer& answer, const std::string& what) {
+  const Reply& reply = answer.reply;
+  std::string text = reply.outcome == Outcome::kOkLocal ? "ok (local)" : "ok";
+  if (!answer.write_id.empty()) text += " " + answer.write_id;
+  if (!what.empty()) text += ", " + what;
+  text += ", revision " + std::to_string(reply.header.revision.value);
+  if (reply.replicas_all > 0) {
+    text +=
+        ", on " + std::to_string(reply.replicas_have) + " of " + std::to_string(reply.replicas_all);
+    text += reply.outcome == Outcome::kOkLocal ? " replicas" : " nodes";
+  }
+  if (reply.durability != Durability::kSync) {
+    text += ", durability " + std::string(to_text(reply.durability));
+  }
+  return text;
+}
+
+int say_written(const Cli& cli, const ApiAnswer& answer, const std::string& what) {
+  const Reply& reply = answer.reply;
+  if (reply.outcome == Outcome::kFailed || reply.outcome == Outcome::kUnknown) {
+    return cli.refuse(answer, false);
+  }
+  if (cli.json()) {
+    cli.print(answer.json);
+  } else if (!cli.quiet()) {
+    const bool told = reply.outcome == Outcome::kOkLocal && reply.detail.starts_with("ok");
+    cli.print(outcome_sign(reply.outcome, cli.out_ink()) +
+              (told ? reply.detail : success(answer, what)));
+    if (cli.verbose()) {
+      cli.talk("answered by " + to_text(answer.at) + " in " + duration_text(answer.took));
+    }
+  }
+  return kExitDone;
+}
+
+// What a person should know about where and how old the answer is; empty: nothing.
+std::string view_note(const ApiAnswer& answer, bool found) {
+  const Reply& reply = answer.reply;
+  const std::string revision = std::to_string(reply.header.revision.value);
+  const std::string age = reply.age_at_least > 0
+                              ? ", at least " + duration_text(reply.age_at_least) + " old"
+                              : std::string{};
+  if (!found) return "(not here as of revision " + revision + age + ")";
+  if (!reply.detail.empty()) return "(" + reply.detail + ")";
+  if (!age.empty()) return "(as of revision " + revision + age + ")";
+  return {};
+}
+
+std::string shown(const Cli& cli, const KeyValue& kv, bool with_key) {
+  const bool raw = !cli.out_ink().terminal;
+  const auto text = [&](const std::string& bytes) { return raw ? bytes : printable(bytes); };
+  if (cli.flags().on("keys-only")) return text(kv.key);
+  if (!with_key && !cli.plain()) return text(kv.value);
+  return text(kv.key) + "\t" + text(kv.value);
+}
+
+}  // namespace
+
+int put_command(Args args) {
+  auto cli = Cli::open("put", args);
+  if (!cli) return cli.error();
+  if (cli->words().size() != 2) {
+    return cli->usage(
+        "wants a key and a value: capstan put KEY VALUE (a value of - is read from "
+        "standard input).");
+  }
+  Request request;
+  request.body = PutRequest{.key = cli->words()[0],
+                            .value = cli->words()[1] == "-" ? read_stdin() : cli->words()[1]};
+  request.request_id = cli->flags().text("request-id");
+  int exit = kExitDone;
+  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  return answer ? say_written(*cli, *answer, "") : exit;
+}
+
+int del_command(Args args) {
+  auto cli = Cli::open("del", args);
+  if (!cli) return cli.error();
+  if (cli->words().size() != 1) return cli->usage("wants one key: capstan del KEY [--prefix]");
+  Request request;
+  request.body = DeleteRangeRequest{.range = range_of(*cli)};
+  request.request_id = cli->flags().text("request-id");
+  int exit = kExitDone;
+  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  if (!answer) return exit;
+  const auto* result = std::get_if<DeleteRangeResult>(&answer->reply.body);
+  const std::int64_t deleted = result == nullptr ? 0 : result->deleted;
+  const int code =
+      say_written(*cli, *answer, std::to_string(deleted) + (deleted == 1 ? " key" : " keys"));
+  return code == kExitDone && deleted == 0 ? int{kExitNotFound} : code;
+}
+
+int get_command(Args args) {
+  auto cli = Cli::open("get", args);
+  if (!cli) return cli.error();
+  const bool prefix = cli->flags().on("prefix");
+  if (cli->words().size() != 1 && !(prefix && cli->words().empty())) {
+    return cli->usage("wants one key: capstan get KEY [--prefix] [--stale]");
+  }
+  RangeRequest range;
+  range.range = range_of(*cli);
+  range.limit = cli->flags().number("limit");
+  range.revision = cli->flags().number("rev");
+  range.serializable = cli->flags().on("stale");
+  range.keys_only = cli->flags().on("keys-only");
+  Request request;
+  request.body = range;
+  int exit = kExitDone;
+  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  if (!answer) return exit;
+  const Reply& reply = answer->reply;
+  if (reply.outcome == Outcome::kFailed || reply.outcome == Outcome::kUnknown) {
+    return cli->refuse(*answer, true);
+  }
+  const auto* result = std::get_if<RangeResult>(&reply.body);
+  const bool found = result != nullptr && !result->kvs.empty();
+  if (cli->json()) {
+    cli->print(answer->json);
+  } else {
+    std::string out;
+    if (found) {
+      for (const KeyValue& kv : result->kvs) out += shown(*cli, kv, prefix) + "\n";
+      cli->print(out);
+      if (result->more) cli->talk("(more keys follow; raise --limit)");
+    }
+    if (const std::string note = view_note(*answer, found); !note.empty()) cli->talk(note);
+    if (cli->verbose() && found) {
+      for (const KeyValue& kv : result->kvs) {
+        cli->talk(printable(kv.key) + ": created at " + std::to_string(kv.create_revision.value) +
+                  ", changed at " + std::to_string(kv.mod_revision.value) + ", version " +
+                  std::to_string(kv.version));
+      }
+      cli->talk("answered by " + to_text(answer->at) + " in " + duration_text(answer->took));
+    }
+  }
+  return found ? kExitDone : kExitNotFound;
+}
+
+}  // namespace capstan::node
