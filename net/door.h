@@ -32,6 +32,7 @@ struct DoorAddress {
 
 struct DoorOptions {
   std::vector<DoorAddress> listen;
+  std::string version = "0.1.0";  // Capstan's, for /version
   std::size_t connections_max = kConnectionsMax;
   std::size_t buffered_bytes_max = 256 * 1024 * 1024;  // of incomplete requests, all connections
   Micros first_word_timeout = 10 * kSecond;            // from accept to knowing the protocol

@@ -1,0 +1,218 @@
+#include "net/http_routes.h"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "net/grpc_messages.h"
+#include "net/json_api.h"
+#include "net/reasons.h"
+#include "net/reply_text.h"
+
+namespace capstan::net {
+
+namespace {
+
+HttpReply text_reply(int status, std::string body) {
+  return {.status = status, .content_type = "text/plain; charset=utf-8", .body = std::move(body)};
+}
+
+// ---- Probes -------------------------------------------------------------------------------------
+
+// As Kubernetes' own: one line a check with ?verbose, "ok" without, the failing ones always.
+HttpReply probe(const Health& health, bool passed, std::string_view name, bool verbose) {
+  std::string body;
+  for (const HealthCheck& check : health.checks) {
+    if (check.ok && !verbose) continue;
+    body += check.ok ? "[+]" : "[-]";
+    body += check.name;
+    body += check.ok ? " ok" : " failed: " + check.detail;
+    body += '\n';
+  }
+  if (passed) {
+    if (!verbose) return text_reply(200, "ok\n");
+    return text_reply(200, body + std::string(name) + " check passed\n");
+  }
+  return text_reply(503, body + std::string(name) + " check failed\n");
+}
+
+HttpReply version(const DoorContext& context) {
+  return {.body = nlohmann::ordered_json{{"etcdserver", kEtcdVersion},
+                                         {"etcdcluster", "3.4.0"},
+                                         {"capstan", context.options.version}}
+                      .dump()};
+}
+
+// ---- etcd's gateway -----------------------------------------------------------------------------
+
+HttpReply gateway_error(GrpcCode code, std::string_view message) {
+  const nlohmann::ordered_json json{
+      {"error", message}, {"message", message}, {"code", static_cast<int>(code)}};
+  return {.status = http_status_of(code),
+          .body = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+}
+
+// Header values must stay on one line and in ASCII.
+std::string header_safe(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c < 0x20 || c > 0x7e) c = '?';
+  }
+  return out;
+}
+
+std::string capstan_headers(const Reply& reply, bool writes, const Handler& handler) {
+  const ReplyText text(reply, writes, handler);
+  std::string out = "Capstan-Outcome: " + std::string(to_text(reply.outcome)) + "\r\n";
+  if (reply.reason != Reason::kNone) {
+    out += "Capstan-Reason: " + std::string(to_text(reply.reason)) + "\r\n";
+  }
+  if (!text.write_id.empty()) out += "Capstan-Write-Id: " + header_safe(text.write_id) + "\r\n";
+  return out;
+}
+
+void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
+                   HttpAnswer answer) {
+  if (method == GrpcMethod::kUnknown || method == GrpcMethod::kCompact) {
+    return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));
+  }
+  // An empty body is an empty message.
+  Result<RequestBody> body =
+      decode_etcd_json(method, request.body.empty() ? ByteView("{}") : ByteView(request.body));
+  if (!body) return answer(gateway_error(GrpcCode::kInvalidArgument, body.error().context));
+  const bool writes = is_write(*body);
+  context.handler.handle(
+      {.body = std::move(*body), .request_id = std::move(request.request_id)},
+      [method, writes, &handler = context.handler,
+       answer = std::move(answer)](Reply reply) mutable {
+        HttpReply out;
+        if (reply.outcome == Outcome::kOk || reply.outcome == Outcome::kOkLocal) {
+          out.headers = capstan_headers(reply, writes, handler);
+          out.body = encode_etcd_json(method, reply);
+        } else {
+          out = gateway_error(grpc_status_of(reply.outcome, reply.reason).code,
+                              grpc_message_of(reply));
+          out.headers = capstan_headers(reply, writes, handler);
+        }
+        answer(std::move(out));
+      });
+}
+
+// ---- Capstan's API ------------------------------------------------------------------------------
+
+HttpReply api_error(Reason reason, std::string detail, int status = 0) {
+  const nlohmann::ordered_json json{
+      {"v", 1}, {"outcome", "failed"}, {"reason", to_text(reason)}, {"detail", detail}};
+  return {.status = status != 0 ? status : http_status_of(Outcome::kFailed, reason),
+          .body = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+}
+
+// "limit" in "after=3&limit=7" -> 7; absent or no number -> otherwise.
+std::uint64_t query_number(std::string_view query, std::string_view name, std::uint64_t otherwise) {
+  while (!query.empty()) {
+    const std::size_t end = std::min(query.find('&'), query.size());
+    const std::string_view field = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    if (!field.starts_with(name) || field.size() <= name.size() || field[name.size()] != '=') {
+      continue;
+    }
+    const std::string_view digits = field.substr(name.size() + 1);
+    std::uint64_t value = 0;
+    const auto got = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (got.ec == std::errc{} && got.ptr == digits.data() + digits.size()) return value;
+  }
+  return otherwise;
+}
+
+Request asking(RequestBody body) {
+  Request request;
+  request.body = std::move(body);
+  return request;
+}
+
+void ask(DoorContext& context, Request request, HttpAnswer answer) {
+  const bool writes = is_write(request.body);
+  context.handler.handle(std::move(request), [writes, &handler = context.handler,
+                                              answer = std::move(answer)](Reply reply) mutable {
+    answer({.status = http_status_of(reply.outcome, reply.reason),
+            .headers = capstan_headers(reply, writes, handler),
+            .body = encode_api_reply(reply, handler)});
+  });
+}
+
+void route_lab(DoorContext& context, const HttpRequest& request, HttpAnswer answer) {
+  Result<LabCommand> command = decode_api_lab(request.body);
+  if (!command) return answer(api_error(Reason::kInvalid, command.error().context));
+  context.handler.lab(std::move(*command), [answer = std::move(answer)](LabReply reply) mutable {
+    answer({.status = http_status_of(reply.outcome, reply.reason), .body = encode_api_lab(reply)});
+  });
+}
+
+void route_api(DoorContext& context, std::string_view path, HttpRequest request,
+               HttpAnswer answer) {
+  const bool get = request.method == "GET", post = request.method == "POST";
+  const bool asks = path == "status" || path == "members" || path == "conflicts" || path == "books";
+  if (path != "kv" && path != "lab" && !asks) {
+    return answer(api_error(Reason::kInvalid, "no such path: /api/v1/" + std::string(path), 404));
+  }
+  if (asks ? !get : !post) {
+    return answer(api_error(
+        Reason::kInvalid, std::string(asks ? "GET" : "POST") + " is the method of this path", 405));
+  }
+  if (path == "lab") return route_lab(context, request, std::move(answer));
+  if (path == "status") return ask(context, asking(StatusRequest{}), std::move(answer));
+  if (path == "members") return ask(context, asking(MembersRequest{}), std::move(answer));
+  if (path == "books") return ask(context, asking(BooksRequest{}), std::move(answer));
+  if (path == "conflicts") {
+    const ConflictsRequest body{.after = query_number(request.query, "after", 0),
+                                .limit = query_number(request.query, "limit", 1000)};
+    return ask(context, asking(body), std::move(answer));
+  }
+  Result<Request> decoded = decode_api_request(request.body);
+  if (!decoded) return answer(api_error(Reason::kInvalid, decoded.error().context));
+  if (decoded->request_id.empty()) decoded->request_id = std::move(request.request_id);
+  ask(context, std::move(*decoded), std::move(answer));
+}
+
+bool has_flag(std::string_view query, std::string_view name) {
+  return query == name || query.starts_with(std::string(name) + '=') ||
+         query.starts_with(std::string(name) + '&') ||
+         query.find('&' + std::string(name)) != std::string_view::npos;
+}
+
+}  // namespace
+
+void route_http(DoorContext& context, HttpRequest request, HttpAnswer answer) {
+  const std::string path = request.path;
+  constexpr std::string_view kApi = "/api/v1/";
+  if (path.starts_with(kApi)) {
+    return route_api(context, std::string_view(path).substr(kApi.size()), std::move(request),
+                     std::move(answer));
+  }
+  if (path.starts_with("/v3/") || path.starts_with("/v3beta/")) {
+    if (request.method != "POST") return answer(text_reply(405, "Method Not Allowed\n"));
+    return route_gateway(context, gateway_method_of(path), std::move(request), std::move(answer));
+  }
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  const bool probes = path == "/health" || path == "/livez" || path == "/readyz";
+  if (!probes && path != "/version" && path != "/metrics") {
+    return answer(text_reply(404, "404 page not found\n"));
+  }
+  if (!reads) return answer(text_reply(405, "Method Not Allowed\n"));
+  if (path == "/version") return answer(version(context));
+  if (path == "/metrics") {
+    return answer({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                   .body = context.handler.metrics_text()});
+  }
+  const Health health = context.handler.health();
+  if (path == "/health") {
+    // A string, as etcd writes it.
+    return answer({.status = health.ready ? 200 : 503,
+                   .body = health.ready ? R"({"health":"true"})" : R"({"health":"false"})"});
+  }
+  const bool live = path == "/livez";
+  answer(probe(health, live ? health.live : health.ready, live ? "livez" : "readyz",
+               has_flag(request.query, "verbose")));
+}
+
+}  // namespace capstan::net
