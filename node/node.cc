@@ -1,13 +1,17 @@
 #include "node/node.h"
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "core/check.h"
 #include "core/trace.h"
+#include "cp/engine.h"
 #include "net/codec_ap.h"
 #include "net/codec_cp.h"
+#include "node/exit_codes.h"
 #include "node/node_parts.h"
 #include "node/version.h"
 
@@ -18,6 +22,26 @@ std::uint64_t entropy() {
   std::uint64_t value = 0;
   CAPSTAN_ASSERT(getrandom(&value, sizeof value, 0) == sizeof value);
   return value;
+}
+
+// True if no space of the base has a record: nothing was ever checkpointed here.
+bool holds_nothing(const Base& base) {
+  for (std::uint8_t space = 0; space < static_cast<std::uint8_t>(Space::kCount); ++space) {
+    bool empty = true;
+    const Status read = base.scan(static_cast<Space>(space), "", "", [&](ByteView, ByteView) {
+      empty = false;
+      return false;
+    });
+    if (!read || !empty) return false;
+  }
+  return true;
+}
+
+// What the disk gave back cannot be trusted any more: better no node than a wrong one.
+[[noreturn]] void stop_at_once(const Error& error) {
+  std::fprintf(stderr, "capstan serve: the data cannot be read: %s. Stopped at once (74).\n",
+               error.context.c_str());
+  _exit(kExitDisk);
 }
 
 // An error of a port, with the flag that chooses another.
@@ -94,7 +118,7 @@ void Node::Parts::make_machine() {
 
   Recovered recovered;
   recovered.records = std::move(data.log.records);
-  recovered.fresh = data.fresh;
+  recovered.fresh = !data.log.impaired && recovered.records.empty() && holds_nothing(*data.base);
   if (data.log.impaired) {
     recovered.impaired = data.log.impaired->why;
     recovered.impaired_position = data.log.impaired->position;
@@ -118,7 +142,6 @@ Status Node::Parts::open_ports() {
 
   net::PeerOptions links;
   links.self = config.self;
-  links.name = config.name;
   links.node = data.identity.node;
   links.cluster = config.cluster;
   links.mode = config.mode;
@@ -127,9 +150,10 @@ Status Node::Parts::open_ports() {
     links.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }
   for (const ConfiguredMember& member : config.members) {
-    if (member.id == config.self) continue;
-    links.peers.push_back(
-        {member.id, member.name, member.peer.host, static_cast<std::uint16_t>(member.peer.port)});
+    // one spelling, so that lists which mean the same are equal
+    const std::string host = member.peer.host == "localhost" ? "127.0.0.1" : member.peer.host;
+    links.members.push_back(
+        {member.id, member.name, host, static_cast<std::uint16_t>(member.peer.port)});
   }
   links.heartbeat_interval = config.heartbeat_interval;
   links.election_timeout = config.election_timeout;

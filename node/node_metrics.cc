@@ -83,55 +83,45 @@ void RequestFigures::write(MetricsText& out) const {
               "", number(unknown_));
 }
 
-std::string Node::Parts::metrics_text() {
-  MetricsText out;
-  StatusResult status = machine->describe();
-  add_links(status);
-  const std::string mode{to_text(config.mode)};
+namespace {
 
-  out.gauge("capstan_build_info", "Version of this build.", label("version", kVersion), 1);
-  out.gauge("capstan_node_info", "Who this node is.",
-            label("node", config.name) + "," + label("mode", mode), 1);
-  figures.write(out);
-
-  const bool ready = machine->ready();
+void cp_metrics(MetricsText& out, const StatusResult& status, Micros minority) {
   const bool leads = status.role == "leader";
-  out.gauge("capstan_ready", "A write could be accepted now.", "", ready ? 1 : 0);
-  out.gauge("capstan_members", "Configured members.", "", static_cast<double>(status.peers.size()));
-  out.gauge("capstan_members_reachable", "Members reachable from here, itself included.", "",
-            status.reachable);
-  Micros minority = not_ready_total;
-  if (not_ready_since >= 0) minority += loop.now().monotonic - not_ready_since;
-  if (config.mode == Mode::kCp) {
-    out.gauge("capstan_has_quorum", "This side has a majority of the voters.", "",
-              status.reachable >= status.quorum ? 1 : 0);
-    out.gauge("capstan_is_leader", "This node leads.", "", leads ? 1 : 0);
-    out.gauge("capstan_term", "Raft's term.", "", number(status.term));
-    out.gauge("capstan_committed_index", "Last committed entry.", "", number(status.committed));
-    out.gauge("capstan_applied_index", "Last applied entry.", "", number(status.applied));
-    out.gauge("capstan_log_unapplied", "Entries held and not yet applied.", "",
-              number(status.index - std::min(status.index, status.applied)));
-    out.counter("capstan_minority_seconds_total", "Time without a quorum.", "", seconds(minority));
-  } else {
-    out.counter("capstan_conflicts_total", "Concurrent writes that lost, bodies kept.",
-                label("rule", "lww"), number(status.conflicts));
-    out.gauge("capstan_divergence_alarm", "Equal vectors with unequal digests were seen.", "",
-              status.divergence_alarm ? 1 : 0);
-    out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
-                label("direction", "in"), number(status.sync_bytes_in));
-    out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
-                label("direction", "out"), number(status.sync_bytes_out));
-  }
+  out.gauge("capstan_has_quorum", "This side has a majority of the voters.", "",
+            status.reachable >= status.quorum ? 1 : 0);
+  out.gauge("capstan_is_leader", "This node leads.", "", leads ? 1 : 0);
+  out.gauge("capstan_term", "Raft's term.", "", number(status.term));
+  out.gauge("capstan_committed_index", "Last committed entry.", "", number(status.committed));
+  out.gauge("capstan_applied_index", "Last applied entry.", "", number(status.applied));
+  out.gauge("capstan_log_unapplied", "Entries held and not yet applied.", "",
+            number(status.index - std::min(status.index, status.applied)));
+  out.counter("capstan_minority_seconds_total", "Time without a quorum.", "", seconds(minority));
+  // the names that people's alerts for etcd ask for
+  out.gauge("etcd_server_has_leader", "As etcd's.", "", status.leader_name.empty() ? 0 : 1);
+  out.gauge("etcd_server_is_leader", "As etcd's.", "", leads ? 1 : 0);
+  out.gauge("etcd_server_proposals_committed_total", "As etcd's.", "", number(status.committed));
+  out.gauge("etcd_server_proposals_applied_total", "As etcd's.", "", number(status.applied));
+}
+
+void ap_metrics(MetricsText& out, const StatusResult& status) {
+  out.counter("capstan_conflicts_total", "Concurrent writes that lost, bodies kept.",
+              label("rule", "lww"), number(status.conflicts));
+  out.gauge("capstan_divergence_alarm", "Equal vectors with unequal digests were seen.", "",
+            status.divergence_alarm ? 1 : 0);
+  out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
+              label("direction", "in"), number(status.sync_bytes_in));
+  out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
+              label("direction", "out"), number(status.sync_bytes_out));
+}
+
+void storage_metrics(MetricsText& out, const StatusResult& status,
+                     const net::DiskThread::Figures& disk_figures) {
   out.gauge("capstan_keys", "Keys with a value.", "", number(status.keys));
   out.gauge("capstan_revision", "Revision of this node.", "", number(status.revision.value));
   out.gauge("capstan_base_bytes", "Bytes of checkpointed data.", "", number(status.base_bytes));
   out.gauge("capstan_wal_bytes", "Bytes of live log segments.", "", number(status.wal_bytes));
   out.gauge("capstan_table_bytes", "Bytes in memory above the checkpoint.", "",
             number(status.table_bytes));
-  out.gauge("capstan_writes_allowed", "The disk has room.", "", disk->writes_allowed() ? 1 : 0);
-  out.gauge("capstan_requests_pending", "Requests waiting for an answer.", "",
-            static_cast<double>(machine->pending()));
-  const net::DiskThread::Figures disk_figures = disk->figures();
   out.histogram_seconds("capstan_fsync_duration_seconds", "Syncs of the log.", "",
                         disk_figures.sync_micros);
   out.histogram_seconds("capstan_checkpoint_duration_seconds", "Checkpoints into the base.", "",
@@ -142,7 +132,12 @@ std::string Node::Parts::metrics_text() {
               number(disk_figures.records));
   out.counter("capstan_wal_written_bytes_total", "Bytes written to the log.", "",
               number(disk_figures.bytes));
+  out.gauge("etcd_mvcc_db_total_size_in_bytes", "As etcd's.", "", number(status.base_bytes));
+  out.histogram_seconds("etcd_disk_wal_fsync_duration_seconds", "As etcd's.", "",
+                        disk_figures.sync_micros);
+}
 
+void peer_metrics(MetricsText& out, const StatusResult& status, const net::PeerCounts& links) {
   for (const PeerStatus& peer : status.peers) {
     if (peer.self) continue;
     out.gauge("capstan_peer_reachable", "The peer was heard lately.", label("peer", peer.name),
@@ -158,7 +153,6 @@ std::string Node::Parts::metrics_text() {
     out.gauge("capstan_peer_rtt_seconds", "Round trip to the peer.", label("peer", peer.name),
               seconds(peer.round_trip));
   }
-  const net::PeerCounts links = peers->counts();
   for (const net::FrameKind kind : {net::FrameKind::kCp, net::FrameKind::kAp}) {
     const net::KindCounts& counts = links.kinds[static_cast<std::size_t>(kind)];
     const std::string of = label("kind", net::to_text(kind)) + ",";
@@ -171,6 +165,37 @@ std::string Node::Parts::metrics_text() {
               label("why", "not_connected"), number(links.dropped_not_connected));
   out.counter("capstan_peer_frames_dropped_total", "Frames that could not be queued.",
               label("why", "queue_full"), number(links.dropped_queue_full));
+}
+
+}  // namespace
+
+std::string Node::Parts::metrics_text() {
+  MetricsText out;
+  StatusResult status = machine->describe();
+  add_links(status);
+  Micros minority = not_ready_total;
+  if (not_ready_since >= 0) minority += loop.now().monotonic - not_ready_since;
+
+  out.gauge("capstan_build_info", "Version of this build.", label("version", kVersion), 1);
+  out.gauge("capstan_node_info", "Who this node is.",
+            label("node", config.name) + "," + label("mode", to_text(config.mode)), 1);
+  figures.write(out);
+  out.gauge("capstan_requests_pending", "Requests waiting for an answer.", "",
+            static_cast<double>(machine->pending()));
+  out.gauge("capstan_ready", "A write could be accepted now.", "", machine->ready() ? 1 : 0);
+  out.gauge("capstan_members", "Configured members.", "", static_cast<double>(status.peers.size()));
+  out.gauge("capstan_members_reachable", "Members reachable from here, itself included.", "",
+            status.reachable);
+  if (config.mode == Mode::kCp) {
+    cp_metrics(out, status, minority);
+  } else {
+    ap_metrics(out, status);
+  }
+  out.gauge("capstan_writes_allowed", "The disk has room.", "", disk->writes_allowed() ? 1 : 0);
+  storage_metrics(out, status, disk->figures());
+
+  const net::PeerCounts links = peers->counts();
+  peer_metrics(out, status, links);
   out.counter("capstan_peer_bad_frames_total", "Malformed or corrupt frames and messages.", "",
               number(links.bad_frames + bad_messages));
   out.gauge("capstan_lab_faults_active", "Links cut by the lab on this node.", "",
@@ -180,19 +205,6 @@ std::string Node::Parts::metrics_text() {
             number(front.open_grpc));
   out.gauge("capstan_client_connections", "Open client connections.", label("protocol", "http"),
             number(front.open_http));
-
-  if (config.mode == Mode::kCp) {
-    const bool has_leader = !status.leader_name.empty();
-    out.gauge("etcd_server_has_leader", "As etcd's.", "", has_leader ? 1 : 0);
-    out.gauge("etcd_server_is_leader", "As etcd's.", "", leads ? 1 : 0);
-    out.gauge("etcd_server_proposals_committed_total", "As etcd's.", "", number(status.committed));
-    out.gauge("etcd_server_proposals_applied_total", "As etcd's.", "", number(status.applied));
-    out.gauge("etcd_server_proposals_pending", "As etcd's.", "",
-              static_cast<double>(machine->pending()));
-  }
-  out.gauge("etcd_mvcc_db_total_size_in_bytes", "As etcd's.", "", number(status.base_bytes));
-  out.histogram_seconds("etcd_disk_wal_fsync_duration_seconds", "As etcd's.", "",
-                        disk_figures.sync_micros);
   process_metrics(out, started);
   return out.take();
 }
