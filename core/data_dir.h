@@ -5,10 +5,10 @@
 //   PATH/wal/        core/wal.h
 //   PATH/base.lmdb   core/base.h
 //
-// A first start writes identity.new, creates the log and the base, then renames identity.new to
-// identity: a crash between leaves nothing that was ever acknowledged, and the next start begins
-// anew. Afterwards an identity without a log, or a log without an identity, is refused: a disk that
-// lost its memory must not speak under its old name.
+// A first start leaves the mark "creating", makes the log and the base, then the identity, and
+// takes identity: a crash between leaves nothing that was ever acknowledged, and the next start
+// begins anew. Afterwards an identity without a log, or a log without an identity, is refused: a
+// disk that lost its memory must not speak under its old name.
 #pragma once
 
 #include <memory>

@@ -59,8 +59,6 @@ class Table {
   };
   using Map = std::map<Key, std::optional<std::string>, Less>;
   class FrozenMap;
-  class Overlay;
-  class BackOverlay;
 
   void set(Space space, ByteView key, std::optional<std::string> value);
   void base_failed(const Error& error) const;

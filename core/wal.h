@@ -43,6 +43,7 @@ class Wal {
     std::string why;
   };
   struct Recovery;
+  struct State;  // core/wal_state.h; nobody else's business
   enum class Spares { kReady, kFilling, kNoSpace };
 
   // Opens or creates the log in `directory` and replays it; what it returns is durable. Errors:
@@ -73,7 +74,6 @@ class Wal {
   ~Wal();
 
  private:
-  struct State;
   explicit Wal(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

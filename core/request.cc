@@ -1,0 +1,113 @@
+#include "core/request.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+
+namespace capstan {
+
+namespace {
+
+bool writes(const std::vector<RequestOp>& ops) {
+  return std::ranges::any_of(ops, [](const RequestOp& op) {
+    if (const auto* txn = std::get_if<TxnRequest>(&op.op)) {
+      return writes(txn->success) || writes(txn->failure);
+    }
+    return std::holds_alternative<PutRequest>(op.op) ||
+           std::holds_alternative<DeleteRangeRequest>(op.op);
+  });
+}
+
+}  // namespace
+
+std::string_view to_text(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kOk:
+      return "ok";
+    case Outcome::kOkLocal:
+      return "ok-local";
+    case Outcome::kFailed:
+      return "failed";
+    case Outcome::kUnknown:
+      return "unknown";
+  }
+  CAPSTAN_ASSERT(!"an outcome without a word");
+  return {};
+}
+
+std::string_view to_text(Reason reason) {
+  switch (reason) {
+    case Reason::kNone:
+      return "none";
+    case Reason::kNoQuorum:
+      return "no_quorum";
+    case Reason::kNoLeader:
+      return "no_leader";
+    case Reason::kNotLeader:
+      return "not_leader";
+    case Reason::kLeaderLost:
+      return "leader_lost";
+    case Reason::kTimeout:
+      return "timeout";
+    case Reason::kOverloaded:
+      return "overloaded";
+    case Reason::kNoSpace:
+      return "no_space";
+    case Reason::kShuttingDown:
+      return "shutting_down";
+    case Reason::kRecovering:
+      return "recovering";
+    case Reason::kUnreachable:
+      return "unreachable";
+    case Reason::kInvalid:
+      return "invalid";
+    case Reason::kTooLarge:
+      return "too_large";
+    case Reason::kKeyMissing:
+      return "key_missing";
+    case Reason::kKeyNotFound:
+      return "key_not_found";
+    case Reason::kValueProvided:
+      return "value_provided";
+    case Reason::kLeaseProvided:
+      return "lease_provided";
+    case Reason::kLeaseNotFound:
+      return "lease_not_found";
+    case Reason::kTooManyOps:
+      return "too_many_ops";
+    case Reason::kDuplicateKey:
+      return "duplicate_key";
+    case Reason::kCompacted:
+      return "compacted";
+    case Reason::kFutureRevision:
+      return "future_revision";
+    case Reason::kNotInAp:
+      return "not_in_ap";
+    case Reason::kNotSupported:
+      return "not_supported";
+    case Reason::kWrongEpoch:
+      return "wrong_epoch";
+    case Reason::kNotLab:
+      return "not_lab";
+  }
+  CAPSTAN_ASSERT(!"a reason without a word");
+  return {};
+}
+
+bool is_write(const RequestBody& body) {
+  if (const auto* txn = std::get_if<TxnRequest>(&body)) {
+    return writes(txn->success) || writes(txn->failure);
+  }
+  return std::holds_alternative<PutRequest>(body) ||
+         std::holds_alternative<DeleteRangeRequest>(body);
+}
+
+Reply refused(Reason reason, std::string detail) {
+  Reply reply;
+  reply.outcome = Outcome::kFailed;
+  reply.reason = reason;
+  reply.detail = std::move(detail);
+  return reply;
+}
+
+}  // namespace capstan
