@@ -83,6 +83,16 @@ class KeyBooks {
       return node.lost_ids.contains(op.write_id);
     });
   }
+  // A log that was read with bodies must hold what was written.
+  bool body_kept(const Operation& op) const {
+    bool any_bodies = false;
+    for (const FinalState& node : nodes_) {
+      any_bodies = any_bodies || !node.lost_bodies.empty();
+      const auto at = node.lost_bodies.find(op.write_id);
+      if (at != node.lost_bodies.end() && at->second == op.value) return true;
+    }
+    return !any_bodies;
+  }
   bool books_kept() const {
     return std::ranges::any_of(nodes_, [](const auto& n) { return !n.survived_ids.empty(); });
   }
@@ -167,6 +177,7 @@ void KeyBooks::settle_acknowledged(const Operation& op, Accounts& accounts) {
   } else if (mode_ == Mode::kAp && in_a_conflict_log(op)) {
     ++accounts.lost;
     accounts.lost_writes.push_back(op);
+    if (!body_kept(op)) no(accounts, describe(op) + " was lost and its body is not in the log");
   } else if (mode_ == Mode::kAp && any_unknown_) {
     ++accounts.undecided;
   } else {

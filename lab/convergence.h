@@ -28,6 +28,8 @@ struct FinalState {
   std::string vector_text{}, digest_text{};  // AP; empty in CP
   std::set<std::string> survived_ids{};      // AP: its books: the writes visible in its cells
   std::set<std::string> lost_ids{};          // AP: its conflict log: losers, bodies kept
+  // AP: the bodies kept in its conflict log, by the loser's id. Empty: not asked for.
+  std::map<std::string, std::string> lost_bodies{};
 };
 
 struct ConvergenceResult {

@@ -26,7 +26,8 @@ struct Operation {
   std::string key{};
   std::string value{};  // put: what was written, unique in the history
 
-  // One clock for all clients, any origin. An operation without an answer keeps end == kNever.
+  // One clock for all clients, any origin. Without any answer end stays kNever; an unknown one has
+  // an end if the server said so, but may take effect after it.
   static constexpr Micros kNever = INT64_MAX;
   Micros start = 0;
   Micros end = kNever;

@@ -1,0 +1,245 @@
+#include "lab/scorecard.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace capstan::lab {
+namespace {
+
+constexpr std::size_t kWidth = 81;
+constexpr std::size_t kCpWidth = 16, kApWidth = 14;
+
+std::string formatted(const char* format, double number) {
+  char text[48];
+  std::snprintf(text, sizeof text, format, number);
+  return text;
+}
+
+std::string right(std::string text, std::size_t width) {
+  if (text.size() < width) text.insert(0, width - text.size(), ' ');
+  return text;
+}
+
+// A label, and one cell for each mode. Long cells push into the label's blank space.
+std::string row(const std::string& label, const std::string& cp, const std::string& ap) {
+  std::string line = label;
+  const std::string cells = right(cp, kCpWidth) + right(ap.empty() ? "" : " " + ap, kApWidth);
+  const std::size_t first = cells.find_first_not_of(' ');
+  const std::size_t blank = first == std::string::npos ? cells.size() : first;
+  const std::size_t room = kWidth > cells.size() ? kWidth - cells.size() : 0;
+  if (line.size() < room) line.append(room - line.size(), ' ');
+  const std::size_t overrun = std::min(line.size() - std::min(line.size(), room), blank);
+  line += cells.substr(overrun);
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + '\n';
+}
+
+std::string of(std::uint64_t part, std::uint64_t whole) {
+  return std::to_string(part) + " of " + std::to_string(whole);
+}
+std::string slash(std::uint64_t a, std::uint64_t b) {
+  return std::to_string(a) + " / " + std::to_string(b);
+}
+std::string number(std::uint64_t n) { return std::to_string(n); }
+
+// "1.1 / 3.0 ms": two durations with one unit, that of the larger.
+std::string two_durations(Micros a, Micros b) {
+  const bool seconds = b >= kSecond;
+  const double unit = seconds ? kSecond : kMillisecond;
+  return formatted("%.1f", static_cast<double>(a) / unit) + " / " +
+         formatted("%.1f", static_cast<double>(b) / unit) + (seconds ? " s" : " ms");
+}
+
+std::string stale_text(const StaleReads& stale) {
+  if (stale.stale == 0) return "0";
+  const double percent =
+      100.0 * static_cast<double>(stale.stale) / static_cast<double>(stale.reads);
+  return number(stale.stale) + " (" + formatted(percent < 1 ? "%.1f" : "%.0f", percent) + " %)";
+}
+
+std::string keys_text(std::uint64_t keys) {
+  return keys == 0 ? "0" : number(keys) + (keys == 1 ? " key" : " keys");
+}
+
+std::string fates_text(const Accounts& a) {
+  return number(a.survived) + '/' + number(a.superseded) + '/' + number(a.merged) + '/' +
+         number(a.expired);
+}
+
+std::string unknown_text(const Accounts& a) {
+  if (a.unknown == 0) return "-";
+  std::string text = slash(a.unknown_applied, a.unknown_not_applied);
+  if (a.unknown_undecided > 0) text += " (" + number(a.unknown_undecided) + "?)";
+  return text;
+}
+
+std::string accounted_text(const Accounts& a) {
+  const std::string sums = number(a.accounted()) + '/' + number(a.acknowledged);
+  return a.verdict == Verdict::kYes ? sums : std::string(to_text(a.verdict)) + ' ' + sums;
+}
+
+std::string cut_title(const RunRecord& record) {
+  return "Same load, same seed, same cut: n1 | n2 n3 for " +
+         formatted("%.1f s",
+                   static_cast<double>(record.plan.heal_at - record.plan.cut_at) / kSecond);
+}
+
+std::string during_the_cut(const ModeFigures& cp, const ModeFigures& ap) {
+  std::string out = "during the cut\n";
+  out += row("  n1        writes accepted", of(cp.alone.accepted, cp.alone.writes),
+             of(ap.alone.accepted, ap.alone.writes));
+  out += row("              refused / unknown", slash(cp.alone.refused, cp.alone.unknown),
+             slash(ap.alone.refused, ap.alone.unknown));
+  out += row("              time to a refusal, p99", duration_text(cp.alone.refusal_p99),
+             duration_text(ap.alone.refusal_p99));
+  out += row("  n2 n3     writes accepted", of(cp.together.accepted, cp.together.writes),
+             of(ap.together.accepted, ap.together.writes));
+  out += row("              longest silence", duration_text(cp.together.longest_silence),
+             duration_text(ap.together.longest_silence));
+  out +=
+      row("  reads older than an acknowledged write", stale_text(cp.stale), stale_text(ap.stale));
+  out += row("  two values for one key at once", keys_text(cp.keys_with_two_values),
+             keys_text(ap.keys_with_two_values));
+  return out;
+}
+
+std::string after_the_heal(const ModeFigures& cp, const ModeFigures& ap) {
+  std::string out = "after the heal\n";
+  out += row("  n1 writes again / all nodes equal again",
+             duration_text(cp.correct_after) + " / " + duration_text(cp.equal_after),
+             duration_text(ap.correct_after) + " / " + duration_text(ap.equal_after));
+  out += row("  acknowledged writes", number(cp.accounts.acknowledged),
+             number(ap.accounts.acknowledged));
+  out += row("    survived / superseded / merged / expired", fates_text(cp.accounts),
+             fates_text(ap.accounts));
+  out += row("    lost (a concurrent write won; body kept)", number(cp.accounts.lost),
+             number(ap.accounts.lost));
+  out += row("  \"unknown\" ones: applied / not", unknown_text(cp.accounts),
+             unknown_text(ap.accounts));
+  out +=
+      row("  bytes to reconcile", bytes_text(cp.reconcile_bytes), bytes_text(ap.reconcile_bytes));
+  return out;
+}
+
+std::string checks(const Figures& figures) {
+  const ModeFigures& cp = figures.cp;
+  const ModeFigures& ap = figures.ap;
+  const auto text = [](Verdict verdict) { return std::string(to_text(verdict)); };
+  std::string out = "checks\n";
+  out += row("  linearizable", text(cp.linearizable.verdict), "not promised");
+  out += row("  all nodes equal at the end", text(cp.convergence.verdict),
+             text(ap.convergence.verdict));
+  out += row("  every acknowledged write accounted for", accounted_text(cp.accounts),
+             accounted_text(ap.accounts));
+  if (figures.cut_was_real != Verdict::kYes) {
+    out += row("  the cut cut something", text(figures.cut_was_real), text(figures.cut_was_real));
+  }
+  return out;
+}
+
+std::string indented(const std::string& text) {
+  std::string out = "  ";
+  for (char c : text) {
+    out += c;
+    if (c == '\n') out += "  ";
+  }
+  out.erase(out.find_last_not_of(" \n") + 1);
+  return out + '\n';
+}
+
+}  // namespace
+
+std::string duration_text(Micros micros) {
+  if (micros < 0) return "-";
+  const double ms = static_cast<double>(micros) / kMillisecond;
+  if (ms < 100) return formatted("%.1f ms", ms);
+  if (ms < 10'000) return formatted("%.1f s", ms / 1000);
+  return formatted("%.0f s", ms / 1000);
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  if (bytes < 0) return "-";
+  const auto b = static_cast<double>(bytes);
+  if (b < 1000) return formatted("%.0f B", b);
+  if (b < 1e6) return formatted("%.0f KB", b / 1e3);
+  return formatted("%.1f MB", b / 1e6);
+}
+
+std::string event_line(const Event& event) {
+  char text[64];
+  std::snprintf(text, sizeof text, "  %5.1f s  %-6s ", static_cast<double>(event.at) / kSecond,
+                event.who.c_str());
+  return text + event.text + '\n';
+}
+
+std::string repeat_command(const PlanOptions& plan) {
+  const PlanOptions standard;
+  std::string text = "capstan compare --seed " + std::to_string(plan.seed);
+  if (plan.heal_at < standard.heal_at) text += " --quick";
+  if (plan.writes_per_second != standard.writes_per_second) {
+    text += " --rate " + std::to_string(plan.writes_per_second);
+  }
+  if (plan.keys != standard.keys) text += " --keys " + std::to_string(plan.keys);
+  if (plan.zipf) text += " --zipf";
+  return text;
+}
+
+std::string verdict_sentences(const RunRecord& record, const Figures& figures) {
+  if (figures.verdict != Verdict::kYes) return "";
+  const std::string cut =
+      formatted("%.1f s", static_cast<double>(record.ap.heal_at - record.ap.cut_at) / kSecond);
+  const std::uint64_t refused = figures.cp.alone.refused + figures.cp.alone.unknown;
+  std::string out = "CP gave up n1 for " + cut + " (" + number(refused) +
+                    " writes not accepted there) and lost nothing it had\nacknowledged. ";
+  if (figures.ap.alone.accepted == figures.ap.alone.writes) {
+    out += "AP never said no: ";
+  } else {
+    out += "AP accepted " + of(figures.ap.alone.accepted, figures.ap.alone.writes) + " there: ";
+  }
+  out += "n1 and n2 n3 answered " + keys_text(figures.ap.keys_with_two_values) +
+         " differently,\nand " + number(figures.ap.accounts.lost) +
+         " acknowledged writes lost to a concurrent one (bodies kept in the conflict log).\n";
+  return out;
+}
+
+std::string broken_promises(const RunRecord& record, const Figures& figures) {
+  std::string out;
+  for (const ModeRun* run : {&record.cp, &record.ap}) {
+    const ModeFigures& mode = run->mode == Mode::kCp ? figures.cp : figures.ap;
+    const std::string name = run->mode == Mode::kCp ? "CP" : "AP";
+    for (const std::string& problem : run->problems) out += name + ": " + problem + '\n';
+    if (run->mode == Mode::kCp && mode.linearizable.verdict != Verdict::kYes) {
+      out += "CP: linearizable: " + std::string(to_text(mode.linearizable.verdict)) + '\n' +
+             indented(mode.linearizable.counterexample);
+    }
+    if (mode.convergence.verdict != Verdict::kYes) {
+      out += name + ": not all nodes are equal: " + mode.convergence.detail + '\n';
+    }
+    if (mode.accounts.verdict != Verdict::kYes) {
+      out += name + ": the accounts do not close\n" + indented(mode.accounts.detail);
+    }
+  }
+  if (figures.cut_was_real != Verdict::kYes) {
+    out += "the cut cut nothing: no write was refused in CP and no key differed in AP\n";
+  }
+  if (!out.empty()) out += "repeat it: " + repeat_command(record.plan) + '\n';
+  return out;
+}
+
+std::string scorecard(const RunRecord& record, const Figures& figures) {
+  std::string out = row(cut_title(record), "CP", "AP");
+  out += std::string(kWidth, '-') + '\n';
+  out += during_the_cut(figures.cp, figures.ap);
+  out += "always\n";
+  out += row("  write latency p50 / p99", two_durations(figures.cp.write_p50, figures.cp.write_p99),
+             two_durations(figures.ap.write_p50, figures.ap.write_p99));
+  out += row("  acknowledged means on disk (--durability)", record.cp.durability,
+             record.ap.durability);
+  out += after_the_heal(figures.cp, figures.ap);
+  out += checks(figures);
+  const std::string broken = broken_promises(record, figures);
+  out += '\n' + (broken.empty() ? verdict_sentences(record, figures) : broken);
+  return out;
+}
+
+}  // namespace capstan::lab
