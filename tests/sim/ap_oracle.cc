@@ -133,9 +133,9 @@ void ApOracle::settle(const std::vector<std::unique_ptr<Asked>>& all,
 
 void ApOracle::check_promise(const std::vector<std::unique_ptr<Asked>>& all) {
   for (const auto& asked : all) {
-    const bool excused = asked->op.reason == Reason::kUnreachable ||
-                         asked->op.reason == Reason::kShuttingDown ||
-                         asked->op.reason == Reason::kTimeout;
+    const bool excused =
+        asked->op.reason == Reason::kUnreachable || asked->op.reason == Reason::kShuttingDown ||
+        asked->op.reason == Reason::kNoSpace || asked->op.reason == Reason::kTimeout;
     if (asked->op.outcome == Outcome::kFailed && !excused) {
       world_.fail("always available", about(*asked) + " was refused: " + asked->reply.detail);
     }

@@ -27,6 +27,8 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   offer(options.clock, "clock jump", &Faults::strike_clock);
   offer(options.stall, "disk stall", &Faults::strike_stall);
   offer(options.restart, "clean restart", &Faults::strike_restart);
+  offer(options.sync_error, "sync error", &Faults::strike_sync_error);
+  offer(options.no_space, "disk full", &Faults::strike_no_space);
   if (options.wipe) kinds_.emplace_back("wiped disk", [this] { strike_damage("wipe"); });
   if (options.rot) kinds_.emplace_back("rotten log", [this] { strike_damage("rot"); });
   offer(options.backup, "restored backup", &Faults::strike_backup);
@@ -63,7 +65,7 @@ void Faults::heal() {
     } else if (node->paused()) {
       node->resume();
     }
-    if (node->disk()) node->disk()->stall(0);
+    node->heal_disk();
   }
 }
 
@@ -253,6 +255,26 @@ void Faults::strike_restart() {
     if (target.running()) return;
     counters_.add("stopped cleanly");
     restart_later(node, some(kMillisecond, 500 * kMillisecond));
+  });
+}
+
+void Faults::strike_sync_error() {
+  const int node = pick();
+  SimNode& target = *nodes_[static_cast<std::size_t>(node)];
+  if (!target.running()) return;
+  target.fail_next_sync();
+  world_.after(some(100 * kMillisecond, kSecond), [&target] {
+    if (!target.running()) target.start();
+  });
+}
+
+void Faults::strike_no_space() {
+  SimNode& target = *nodes_[static_cast<std::size_t>(pick())];
+  if (!target.running()) return;
+  counters_.add("disk full");
+  target.disk()->set_writes_allowed(false);
+  world_.after(some(50 * kMillisecond, 2 * kSecond), [&target, life = target.life()] {
+    if (target.life() == life) target.disk()->set_writes_allowed(true);
   });
 }
 

@@ -62,6 +62,8 @@ class Faults {
   void strike_clock();
   void strike_stall();
   void strike_restart();
+  void strike_sync_error();
+  void strike_no_space();
   std::vector<std::vector<int>> split();
 
   World& world_;

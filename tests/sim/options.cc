@@ -30,7 +30,7 @@ void draw_network(Options& o, Rng& rng) {
 void draw_faults(Options& o, Rng& rng) {
   o.fault_gap = one_of<Micros>(rng, {150, 400, 900, 2'000}) * kMillisecond;
   for (bool* fault : {&o.crash, &o.crash_all, &o.cut, &o.one_way, &o.isolate, &o.bridge, &o.flap,
-                      &o.pause, &o.clock, &o.stall, &o.restart}) {
+                      &o.pause, &o.clock, &o.stall, &o.restart, &o.sync_error, &o.no_space}) {
     *fault = rng.chance(0.45);
   }
   o.crash_all = o.crash_all && rng.chance(0.5);
@@ -121,6 +121,8 @@ std::string to_text(const Options& o) {
   flag("clock", o.clock);
   flag("stall", o.stall);
   flag("restart", o.restart);
+  flag("sync_error", o.sync_error);
+  flag("no_space", o.no_space);
   return text;
 }
 

@@ -49,6 +49,7 @@ struct Options {
   bool crash = false, crash_all = false, wipe = false, backup = false, rot = false;
   bool cut = false, one_way = false, isolate = false, bridge = false, flap = false;
   bool pause = false, clock = false, stall = false, restart = false;
+  bool sync_error = false, no_space = false;
 
   double tick_drift = 0;  // of each node's ticks, at most this share fast or slow
 };

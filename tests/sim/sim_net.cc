@@ -90,8 +90,10 @@ void SimNet::started(int node) {
 void SimNet::died(int node, bool abruptly) {
   ends_[static_cast<std::size_t>(node)].alive = false;
   for (int peer = 0; peer < static_cast<int>(ports_.size()); ++peer) {
+    if (peer == node) continue;
     Link& l = link(node, peer);
-    if (peer == node || !l.up) continue;
+    if (l.owed == node) l.owed = -1;
+    if (!l.up) continue;
     l.up = false;
     l.owed = peer;
     ++l.silent_since;

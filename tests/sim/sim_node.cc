@@ -85,8 +85,10 @@ void SimNode::start() {
   starts_ = std::max(starts_, identity.incarnation);
   wal_directory_ = fs_->directory(kWal);
   Result<Wal::Recovery> log = Wal::open(*wal_directory_, wal_options(identity));
-  if (!log) return die_of(log.error());
-  if (Status stored = store_identity(*root, identity); !stored) return die_of(stored.error());
+  if (!log) return world_.fail("starts again", name() + ": " + log.error().context);
+  if (Status stored = store_identity(*root, identity); !stored) {
+    return world_.fail("starts again", name() + ": " + stored.error().context);
+  }
 
   Recovered recovered;
   recovered.fresh = log->records.empty() && !log->impaired && base_->bytes_used() == 0;
@@ -161,6 +163,7 @@ void SimNode::crash(bool abruptly) {
     if (in_flight > 0) counters_.add("crashed while writing");
   }
   tear_down();
+  heal_disk();
   if (abruptly) {
     const std::uint64_t lost = fs_->counts().sectors_lost;
     fs_->crash(world_.rng.disk);
@@ -172,6 +175,22 @@ void SimNode::crash(bool abruptly) {
   if (was_running) {
     counters_.add(abruptly ? "power lost" : "process killed");
     net_->died(number_, abruptly);
+  }
+}
+
+void SimNode::fail_next_sync() {
+  fs_->set_hook([armed = true](const test::FaultFs::Call& call) mutable -> std::optional<Error> {
+    if (!armed || call.op != test::FaultFs::Op::kSync) return std::nullopt;
+    armed = false;
+    return Error{ErrorCode::kIo, "fdatasync: Input/output error (injected)"};
+  });
+}
+
+void SimNode::heal_disk() {
+  fs_->set_hook({});
+  if (disk_) {
+    disk_->stall(0);
+    disk_->set_writes_allowed(true);
   }
 }
 
@@ -216,7 +235,7 @@ void SimNode::restore(std::shared_ptr<const Backup> backup) {
   Result<Identity> identity = load_identity(*root);
   if (!identity) return;
   identity->incarnation = starts_;
-  if (Status stored = store_identity(*root, *identity); !stored) die_of(stored.error());
+  CAPSTAN_ASSERT(store_identity(*root, *identity));
 }
 
 // The record is found by its bytes, so that this needs to know nothing of the log's format. The

@@ -62,6 +62,11 @@ class SimNode : public Port, public node::PeerSender {
   // Flips one bit that was once durable and has a valid group behind it. False: nothing to rot.
   bool rot();
 
+  // The process must end at that call, and must not believe its cache when it starts again.
+  void fail_next_sync();
+  // No stall, no error to come, space enough.
+  void heal_disk();
+
   void shift_wall(Micros by) { wall_offset_ += by; }
   void drift(double share) { tick_ = static_cast<Micros>(kTick * (1.0 + share)); }
   SimDisk* disk() { return disk_.get(); }
