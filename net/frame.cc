@@ -73,7 +73,7 @@ void FrameDecoder::feed(ByteView bytes) {
   }
   if (end_ + bytes.size() > words_.size() * 8) {
     // First to the front, then, if that is not enough, to a larger place.
-    std::memmove(data(), data() + begin_, end_ - begin_);
+    if (begin_ != end_) std::memmove(data(), data() + begin_, end_ - begin_);
     end_ -= std::exchange(begin_, 0);
     const std::size_t words = (end_ + bytes.size() + 7) / 8;
     if (words > words_.size()) words_.resize(std::max(words, words_.size() * 3 / 2));

@@ -1,0 +1,505 @@
+#include "net/peer_transport.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "core/check.h"
+#include "core/coding.h"
+#include "core/trace.h"
+#include "net/peer_hello.h"
+#include "net/peer_link.h"
+#include "net/uv_loop.h"
+#include "net/uv_tcp.h"
+#include "net/uv_timer.h"
+
+namespace capstan::net {
+
+namespace {
+
+constexpr std::size_t kAttemptsMax = 8;    // under way to one peer
+constexpr std::size_t kGreetingMax = 128;  // accepted and not yet links
+constexpr Micros kHandshakeMin = 1 * kSecond;
+constexpr Micros kMismatchEvery = 5 * kSecond;
+constexpr std::size_t kSaidMax = 64;  // names whose mismatch is remembered
+
+std::string millis(Micros time) { return std::to_string(time / kMillisecond) + " ms"; }
+
+}  // namespace
+
+struct PeerTransport::State final : LinkUser {
+  struct Peer {
+    PeerAddress address;
+    bool ours_to_dial = false;  // else we knock
+    std::unique_ptr<Link> link;
+    std::vector<std::unique_ptr<Link>> attempts;  // outgoing, oldest first
+    Micros next_attempt = 0;
+    Micros next_ping = 0;
+    Micros silent_since = 0;  // last_heard, without the time we ourselves slept
+    PeerState seen;
+    PeerCounts counts;
+  };
+
+  State(Loop& the_loop, PeerOptions the_options, PeerEvents& the_events)
+      : loop(the_loop), options(std::move(the_options)), events(the_events), ticker(the_loop) {}
+
+  // Handshake
+  Hello hello_to(MemberId to, bool knock) const;
+  void attempt(Peer& peer);
+  void accepted(std::unique_ptr<TcpStream> stream);
+  void greeted_by_dialler(Link& link, const Hello& theirs);
+  void greeted_by_acceptor(Link& link, Peer& peer, const Hello& theirs);
+  void refuse(Link& link, const std::string& name, const std::string& sentence);
+  void say_mismatch(const std::string& name, const std::string& sentence);
+  std::optional<std::string> second_disk(const Peer& peer, const Hello& theirs) const;
+  void adopt(Peer& peer, std::unique_ptr<Link> link);
+
+  // Links
+  void link_connected(Link& link) override;
+  void link_frame(Link& link, const Frame& frame, std::size_t bytes) override;
+  void link_ended(Link& link, CloseReason why, const std::string& text) override;
+  void link_bad(Link& link, const Error& error) override;
+  void hello_frame(Link& link, const Frame& frame, std::size_t bytes);
+  void frame_of_link(Peer& peer, const Frame& frame);
+  void send_own(Peer& peer, Link& link, FrameKind kind, std::string payload);
+  void lose(Peer& peer, const std::string& why);
+  void drop(Link& link, bool last_words = false);
+  std::unique_ptr<Link> take(Link& link);
+
+  // Time
+  void tick();
+  void tick_peer(Peer& peer);
+  void sweep();
+  Micros handshake_max() const { return std::max(2 * options.election_timeout, kHandshakeMin); }
+
+  Peer* find(MemberId id) {
+    const auto found = peers.find(id);
+    return found == peers.end() ? nullptr : &found->second;
+  }
+  bool deaf_to(MemberId id) const { return faults.drops_in(id, now()); }
+  bool mute_to(MemberId id) const { return faults.drops_out(id, now()); }
+  Micros now() const { return loop.now().monotonic; }
+
+  Loop& loop;
+  PeerOptions options;
+  PeerEvents& events;
+  std::string name;
+  std::map<MemberId, Peer> peers;
+  std::vector<std::unique_ptr<Link>> greeting;  // accepted, oldest first
+  std::vector<std::unique_ptr<Link>> over;      // to be swept
+  std::vector<std::unique_ptr<TcpListener>> listeners;
+  std::map<std::string, Micros> said;  // when the last mismatch of a name was said
+  PeerCounts strangers;                // frames of connections whose peer is not known
+  Faults faults;
+  Micros last_tick = 0;
+  Timer ticker;
+};
+
+// ---- Handshake ----------------------------------------------------------------------------------
+
+Hello PeerTransport::State::hello_to(MemberId to, bool knock) const {
+  Hello hello{.knock = knock,
+              .mode = options.mode,
+              .cluster = options.cluster,
+              .token_hash = options.token_hash,
+              .self = options.self,
+              .to = to,
+              .node = options.node,
+              .name = name,
+              .members = {}};
+  for (const PeerAddress& member : options.members) {
+    hello.members.push_back({member.name, member.host + ':' + std::to_string(member.port)});
+  }
+  std::sort(hello.members.begin(), hello.members.end());
+  return hello;
+}
+
+void PeerTransport::State::attempt(Peer& peer) {
+  if (peer.attempts.size() >= kAttemptsMax) drop(*peer.attempts.front());
+  peer.next_attempt = now() + kRedialInterval;
+  auto link = std::make_unique<Link>(*this, Link::Stage::kDialled, peer.address.id, now());
+  link->dial(loop, peer.address.host, peer.address.port);
+  peer.attempts.push_back(std::move(link));
+}
+
+void PeerTransport::State::link_connected(Link& link) {
+  if (Peer* peer = find(link.peer)) {
+    send_own(*peer, link, FrameKind::kHello,
+             encode_hello(hello_to(link.peer, !peer->ours_to_dial)));
+  }
+}
+
+void PeerTransport::State::accepted(std::unique_ptr<TcpStream> stream) {
+  if (greeting.size() >= kGreetingMax) drop(*greeting.front());
+  auto link = std::make_unique<Link>(*this, Link::Stage::kAccepted, MemberId{}, now());
+  link->take(std::move(stream));
+  greeting.push_back(std::move(link));
+}
+
+// They dialled us, and this is who they are.
+void PeerTransport::State::greeted_by_dialler(Link& link, const Hello& theirs) {
+  Peer* peer = find(theirs.self);
+  std::optional<std::string> why = mismatch(hello_to({}, false), theirs);
+  if (!why && peer == nullptr) why = theirs.name + " is not in the member list of " + name;
+  if (!why) why = second_disk(*peer, theirs);
+  if (why) {
+    if (peer != nullptr) peer->seen.mismatch = *why;
+    return refuse(link, theirs.name, *why);
+  }
+  link.node = theirs.node;
+  link.stage = Link::Stage::kGreeted;
+  send_own(*peer, link, FrameKind::kHello, encode_hello(hello_to(peer->address.id, false)));
+  if (!theirs.knock) return;
+  // Only to say that they are there: it is we who dial.
+  drop(link, true);
+  if (!peer->link && peer->attempts.empty()) attempt(*peer);
+}
+
+// We dialled (or knocked), and they agree to talk.
+void PeerTransport::State::greeted_by_acceptor(Link& link, Peer& peer, const Hello& theirs) {
+  std::optional<std::string> why = mismatch(hello_to({}, false), theirs);
+  if (!why && theirs.self != peer.address.id) {
+    why = "the address of " + peer.address.name + ", " + peer.address.host + ':' +
+          std::to_string(peer.address.port) + ", is answered by " + theirs.name + ": check --join";
+  }
+  if (why) {
+    peer.seen.mismatch = *why;
+    drop(link);
+    return say_mismatch(peer.address.name, *why);
+  }
+  if (!peer.ours_to_dial) return drop(link);  // our knock was heard
+  link.node = theirs.node;
+  send_own(peer, link, FrameKind::kGo, {});
+  adopt(peer, take(link));
+}
+
+// A process that died leaves a link that ends. A living link and another disk are two processes.
+std::optional<std::string> PeerTransport::State::second_disk(const Peer& peer,
+                                                             const Hello& theirs) const {
+  if (!peer.link || peer.link->ended_unseen || peer.link->node == theirs.node) return std::nullopt;
+  return "two nodes call themselves " + theirs.name +
+         " and both live: stop one, or give it a name of its own";
+}
+
+void PeerTransport::State::refuse(Link& link, const std::string& who, const std::string& sentence) {
+  if (!mute_to(link.peer)) link.send(FrameKind::kRefuse, options.cluster, sentence);
+  drop(link, true);
+  say_mismatch(who, sentence);
+}
+
+void PeerTransport::State::say_mismatch(const std::string& who, const std::string& sentence) {
+  if (said.size() >= kSaidMax && !said.contains(who)) said.clear();
+  const auto [at, fresh] = said.try_emplace(who, now());
+  if (!fresh && now() - at->second < kMismatchEvery) return;
+  at->second = now();
+  trace(Level::kWarn, "peer_mismatch", sentence, {{"peer", who}});
+  events.on_mismatch(who, sentence);
+}
+
+void PeerTransport::State::adopt(Peer& peer, std::unique_ptr<Link> link) {
+  if (peer.link) lose(peer, "replaced by a new connection");
+  while (!peer.attempts.empty()) drop(*peer.attempts.back());
+  if (peer.seen.node && peer.seen.node != link->node) {
+    ++peer.seen.disk_changes;
+    trace(Level::kWarn, "peer_disk_changed", peer.address.name + " came back with another disk",
+          {{"peer", peer.address.name}});
+  }
+  link->now_up();
+  peer.link = std::move(link);
+  peer.seen.connected = true;
+  peer.seen.node = peer.link->node;
+  peer.seen.connected_since = peer.seen.last_heard = peer.silent_since = now();
+  peer.seen.mismatch.clear();
+  ++peer.seen.connects;
+  peer.next_ping = 0;
+  trace(Level::kInfo, "peer_connected", peer.address.name + " is connected",
+        {{"peer", peer.address.name}, {"address", peer.link->remote()}});
+  events.on_connected(peer.address.id, peer.link->node);
+}
+
+// ---- Links --------------------------------------------------------------------------------------
+
+void PeerTransport::State::link_frame(Link& link, const Frame& frame, std::size_t bytes) {
+  if (link.stage == Link::Stage::kAccepted) return hello_frame(link, frame, bytes);
+  Peer* peer = find(link.peer);
+  CAPSTAN_ASSERT(peer != nullptr);
+  if (deaf_to(link.peer)) {
+    ++peer->counts.dropped_by_fault_in;
+    return;
+  }
+  const auto kind = static_cast<std::size_t>(frame.kind);
+  KindCounts& counts = peer->counts.kinds[kind < kFrameKinds ? kind : 0];
+  ++counts.frames_in;
+  counts.bytes_in += bytes;
+  peer->seen.last_heard = peer->silent_since = now();
+
+  if (link.stage == Link::Stage::kUp) return frame_of_link(*peer, frame);
+  if (link.stage == Link::Stage::kDialled && frame.kind == FrameKind::kHello) {
+    const Result<Hello> theirs = decode_hello(frame.payload);
+    if (!theirs) return link_bad(link, theirs.error());
+    return greeted_by_acceptor(link, *peer, *theirs);
+  }
+  if (link.stage == Link::Stage::kDialled && frame.kind == FrameKind::kRefuse) {
+    const std::string sentence(frame.payload.substr(0, 1000));
+    peer->seen.mismatch = sentence;
+    drop(link);
+    return say_mismatch(peer->address.name, sentence);
+  }
+  if (link.stage == Link::Stage::kGreeted && frame.kind == FrameKind::kGo) {
+    return adopt(*peer, take(link));
+  }
+  link_bad(link, Error{ErrorCode::kMalformed, std::string(to_text(frame.kind)) + " out of turn"});
+}
+
+// The first frame of an accepted connection: until it is read nobody knows whose faults apply.
+void PeerTransport::State::hello_frame(Link& link, const Frame& frame, std::size_t bytes) {
+  const Result<Hello> theirs = frame.kind == FrameKind::kHello
+                                   ? decode_hello(frame.payload)
+                                   : fail(ErrorCode::kMalformed, "no hello");
+  if (!theirs) return link_bad(link, theirs.error());
+  link.peer = theirs->self;
+  Peer* peer = find(theirs->self);
+  PeerCounts& counts = peer != nullptr ? peer->counts : strangers;
+  if (deaf_to(theirs->self)) {
+    ++counts.dropped_by_fault_in;
+    return;
+  }
+  KindCounts& hellos = counts.kinds[static_cast<std::size_t>(FrameKind::kHello)];
+  ++hellos.frames_in;
+  hellos.bytes_in += bytes;
+  if (peer != nullptr) peer->seen.last_heard = now();
+  greeted_by_dialler(link, *theirs);
+}
+
+void PeerTransport::State::frame_of_link(Peer& peer, const Frame& frame) {
+  switch (frame.kind) {
+    case FrameKind::kPing:
+      return send_own(peer, *peer.link, FrameKind::kPong, std::string(frame.payload));
+    case FrameKind::kPong: {
+      Reader in(frame.payload);
+      const Micros took = Loop::clock().monotonic - static_cast<Micros>(in.u64());
+      if (!in.done() || took < 0) return;
+      Micros& smooth = peer.seen.round_trip;
+      smooth = smooth < 0 ? took : smooth + (took - smooth) / 8;
+      return;
+    }
+    case FrameKind::kCp:
+    case FrameKind::kAp:
+      return events.on_frame(peer.address.id, frame.kind, frame.payload);
+    default:
+      return;  // of a later version, or late: nothing that must be understood
+  }
+}
+
+void PeerTransport::State::send_own(Peer& peer, Link& link, FrameKind kind, std::string payload) {
+  if (mute_to(peer.address.id)) {
+    ++peer.counts.dropped_by_fault_out;
+    return;
+  }
+  KindCounts& counts = peer.counts.kinds[static_cast<std::size_t>(kind)];
+  ++counts.frames_out;
+  counts.bytes_out += link.send(kind, options.cluster, std::move(payload));
+}
+
+void PeerTransport::State::link_ended(Link& link, CloseReason, const std::string& text) {
+  Peer* peer = find(link.peer);
+  if (link.stage != Link::Stage::kUp) return drop(link);
+  if (deaf_to(link.peer)) {  // the news of its end would not have come through the cut
+    link.ended_unseen = true;
+    link.end_text = text;
+    return;
+  }
+  lose(*peer, text);
+}
+
+void PeerTransport::State::link_bad(Link& link, const Error& error) {
+  Peer* peer = find(link.peer);
+  if (deaf_to(link.peer)) return;
+  ++(peer != nullptr ? peer->counts : strangers).bad_frames;
+  const std::string from = link.remote();
+  trace(Level::kDebug, "peer_bad_frame", error.context, {{"from", from}});
+  if (link.stage == Link::Stage::kUp) return lose(*peer, "bad frame from " + from);
+  const bool dialled = link.stage == Link::Stage::kDialled;
+  drop(link);
+  if (peer == nullptr || !dialled) return;
+  const std::string where = peer->address.name + " at " + from;
+  peer->seen.mismatch = error.code == ErrorCode::kMismatch
+                            ? where + " runs another version (" + error.context +
+                                  "): run the same version of capstan on both"
+                            : where + " does not answer as a node of Capstan: check --join";
+  say_mismatch(peer->address.name, peer->seen.mismatch);
+}
+
+// The link is gone. The next attempt starts at once, unless one has just been made.
+void PeerTransport::State::lose(Peer& peer, const std::string& why) {
+  peer.link->reset();
+  over.push_back(std::move(peer.link));
+  peer.seen.connected = false;
+  peer.seen.connected_since = -1;
+  peer.seen.round_trip = -1;
+  trace(Level::kInfo, "peer_disconnected", peer.address.name + " is disconnected: " + why,
+        {{"peer", peer.address.name}});
+  events.on_disconnected(peer.address.id, why);
+}
+
+// Gives up a connection that is not a link.
+void PeerTransport::State::drop(Link& link, bool last_words) {
+  std::unique_ptr<Link> owned = take(link);
+  owned->end(last_words);
+  over.push_back(std::move(owned));
+}
+
+std::unique_ptr<Link> PeerTransport::State::take(Link& link) {
+  const auto from = [&](std::vector<std::unique_ptr<Link>>& list) -> std::unique_ptr<Link> {
+    const auto at = std::find_if(list.begin(), list.end(),
+                                 [&](const auto& each) { return each.get() == &link; });
+    if (at == list.end()) return nullptr;
+    std::unique_ptr<Link> out = std::move(*at);
+    list.erase(at);
+    return out;
+  };
+  std::unique_ptr<Link> out = from(greeting);
+  if (Peer* peer = find(link.peer); !out && peer != nullptr) out = from(peer->attempts);
+  CAPSTAN_ASSERT(out != nullptr);
+  return out;
+}
+
+// ---- Time ---------------------------------------------------------------------------------------
+
+void PeerTransport::State::tick() {
+  // If we slept, the peers' silence meanwhile is ours: what they sent may still be on its way here.
+  const Micros slept = last_tick == 0 ? 0 : now() - last_tick - kTick;
+  last_tick = now();
+  for (auto& [id, peer] : peers) {
+    if (slept > options.election_timeout / 4) {
+      peer.silent_since = std::min(peer.silent_since + slept, now());
+    }
+    tick_peer(peer);
+  }
+  const auto give_up_old = [&](std::vector<std::unique_ptr<Link>>& list) {
+    while (!list.empty() && now() - list.front()->opened > handshake_max()) drop(*list.front());
+  };
+  give_up_old(greeting);
+  for (auto& [id, peer] : peers) give_up_old(peer.attempts);
+  sweep();
+}
+
+void PeerTransport::State::tick_peer(Peer& peer) {
+  if (peer.link && peer.link->ended_unseen && !deaf_to(peer.address.id)) {
+    lose(peer, peer.link->end_text);
+  }
+  if (peer.link && now() - peer.silent_since > options.election_timeout) {
+    lose(peer, "silent for " + millis(now() - peer.silent_since));
+  }
+  if (!peer.link) {
+    if (now() >= peer.next_attempt) attempt(peer);
+    return;
+  }
+  if (now() >= peer.next_ping) {
+    peer.next_ping = now() + options.heartbeat_interval;
+    std::string sent_at;
+    put_u64(sent_at, static_cast<std::uint64_t>(Loop::clock().monotonic));
+    send_own(peer, *peer.link, FrameKind::kPing, std::move(sent_at));
+  }
+}
+
+void PeerTransport::State::sweep() {
+  std::erase_if(over, [&](const std::unique_ptr<Link>& link) {
+    return link->done() || now() - link->opened > 2 * handshake_max();
+  });
+}
+
+// ---- What the node sees -------------------------------------------------------------------------
+
+PeerTransport::PeerTransport(std::unique_ptr<State> state) : state_(std::move(state)) {}
+PeerTransport::~PeerTransport() = default;
+
+Result<std::unique_ptr<PeerTransport>> PeerTransport::open(Loop& loop, PeerOptions options,
+                                                           PeerEvents& events) {
+  auto state = std::make_unique<State>(loop, std::move(options), events);
+  State& s = *state;
+  for (const PeerAddress& member : s.options.members) {
+    if (member.id == s.options.self) {
+      s.name = member.name;
+      continue;
+    }
+    State::Peer& peer = s.peers[member.id];
+    peer.address = member;
+    peer.ours_to_dial = s.options.self < member.id;
+  }
+  CAPSTAN_ASSERT(!s.name.empty());
+  for (const ListenAddress& at : s.options.listen) {
+    auto listener = TcpListener::listen(
+        loop, at.host, at.port, [&s](std::unique_ptr<TcpStream> in) { s.accepted(std::move(in)); });
+    if (!listener) return std::unexpected(listener.error());
+    s.listeners.push_back(std::move(*listener));
+  }
+  s.ticker.start(0, [&s] {
+    s.tick();
+    s.ticker.every(kTick, [&s] { s.tick(); });
+  });
+  return std::unique_ptr<PeerTransport>(new PeerTransport(std::move(state)));
+}
+
+bool PeerTransport::send(MemberId to, FrameKind kind, std::string payload) {
+  State::Peer* peer = state_->find(to);
+  CAPSTAN_ASSERT(peer != nullptr);
+  if (!peer->link) {
+    ++peer->counts.dropped_not_connected;
+    return false;
+  }
+  if (peer->link->queued_bytes() + frame_bytes(payload.size()) > state_->options.queue_bytes_max) {
+    ++peer->counts.dropped_queue_full;
+    return false;
+  }
+  state_->send_own(*peer, *peer->link, kind, std::move(payload));
+  return true;
+}
+
+PeerState PeerTransport::state(MemberId id) const {
+  const State::Peer* peer = state_->find(id);
+  if (peer == nullptr) return {};
+  PeerState out = peer->seen;
+  if (peer->link) out.queued_bytes = peer->link->queued_bytes();
+  return out;
+}
+
+namespace {
+
+void add(PeerCounts& sum, const PeerCounts& part) {
+  for (std::size_t i = 0; i < kFrameKinds; ++i) {
+    sum.kinds[i].frames_in += part.kinds[i].frames_in;
+    sum.kinds[i].frames_out += part.kinds[i].frames_out;
+    sum.kinds[i].bytes_in += part.kinds[i].bytes_in;
+    sum.kinds[i].bytes_out += part.kinds[i].bytes_out;
+  }
+  sum.dropped_by_fault_in += part.dropped_by_fault_in;
+  sum.dropped_by_fault_out += part.dropped_by_fault_out;
+  sum.dropped_not_connected += part.dropped_not_connected;
+  sum.dropped_queue_full += part.dropped_queue_full;
+  sum.bad_frames += part.bad_frames;
+}
+
+}  // namespace
+
+PeerCounts PeerTransport::counts(MemberId id) const {
+  if (id) {
+    const State::Peer* peer = state_->find(id);
+    return peer == nullptr ? PeerCounts{} : peer->counts;
+  }
+  PeerCounts sum = state_->strangers;
+  for (const auto& [each, peer] : state_->peers) add(sum, peer.counts);
+  return sum;
+}
+
+Faults& PeerTransport::faults() { return state_->faults; }
+
+std::vector<std::uint16_t> PeerTransport::listen_ports() const {
+  std::vector<std::uint16_t> out;
+  for (const auto& listener : state_->listeners) out.push_back(listener->port());
+  return out;
+}
+
+}  // namespace capstan::net

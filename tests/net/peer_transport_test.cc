@@ -1,0 +1,525 @@
+// Links between transports on one real loop: handshake, refusals, silence, cuts, bounds.
+#include "net/peer_transport.h"
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/trace.h"
+#include "net/peer_hello.h"
+#include "net/uv_loop.h"
+#include "net/uv_tcp.h"
+#include "net/uv_timer.h"
+#include "tests/support/loop_until.h"
+
+namespace capstan::net {
+namespace {
+
+constexpr Micros kHeartbeat = 10 * kMillisecond;
+constexpr Micros kSilence = 80 * kMillisecond;  // E
+
+std::uint16_t free_port(Loop& loop) {
+  auto listener = TcpListener::listen(loop, "127.0.0.1", 0, [](std::unique_ptr<TcpStream>) {});
+  REQUIRE(listener);
+  return (*listener)->port();
+}
+
+struct Quiet {
+  Quiet() { set_trace_level(Level::kOff); }
+  ~Quiet() { set_trace_level(Level::kInfo); }
+};
+
+// One node's transport, and what it was told.
+struct End : PeerEvents {
+  void on_connected(MemberId peer, NodeId) override { story += "+" + number(peer); }
+  void on_disconnected(MemberId peer, const std::string& why) override {
+    story += "-" + number(peer);
+    last_why = why;
+  }
+  void on_frame(MemberId from, FrameKind kind, ByteView payload) override {
+    aligned = aligned && reinterpret_cast<std::uintptr_t>(payload.data()) % 8 == 0;
+    frames.push_back(number(from) + ':' + std::string(to_text(kind)) + ':' + std::string(payload));
+  }
+  void on_mismatch(const std::string& name, const std::string& sentence) override {
+    mismatches.push_back(name + ": " + sentence);
+  }
+  static std::string number(MemberId id) { return std::to_string(id.value); }
+
+  std::unique_ptr<PeerTransport> links;
+  std::string story, last_why;
+  bool aligned = true;
+  std::vector<std::string> frames, mismatches;
+};
+
+struct Cluster {
+  explicit Cluster(std::size_t size) {
+    for (std::size_t i = 1; i <= size; ++i) {
+      members.push_back({MemberId{i}, "n" + std::to_string(i), "127.0.0.1", free_port(loop)});
+      ends.push_back(std::make_unique<End>());
+    }
+  }
+
+  PeerOptions options(std::size_t i) const {
+    return {.self = MemberId{i},
+            .node = NodeId{100 + i},
+            .cluster = ClusterId{77},
+            .mode = Mode::kCp,
+            .token_hash = 5,
+            .members = members,
+            .listen = {{"127.0.0.1", members[i - 1].port}},
+            .heartbeat_interval = kHeartbeat,
+            .election_timeout = kSilence,
+            .queue_bytes_max = 1024 * 1024};
+  }
+  End& operator[](std::size_t i) { return *ends[i - 1]; }
+  PeerTransport& links(std::size_t i) { return *ends[i - 1]->links; }
+  void start(std::size_t i) { start(i, options(i)); }
+  void start(std::size_t i, PeerOptions with) {
+    auto opened = PeerTransport::open(loop, std::move(with), (*this)[i]);
+    REQUIRE(opened);
+    (*this)[i].links = std::move(*opened);
+  }
+  void start_all() {
+    for (std::size_t i = 1; i <= ends.size(); ++i) start(i);
+    REQUIRE(until([&] { return all_connected(); }));
+  }
+  bool connected(std::size_t a, std::size_t b) {
+    return links(a).state(MemberId{b}).connected && links(b).state(MemberId{a}).connected;
+  }
+  bool all_connected() {
+    for (std::size_t a = 1; a <= ends.size(); ++a) {
+      for (std::size_t b = a + 1; b <= ends.size(); ++b) {
+        if (!connected(a, b)) return false;
+      }
+    }
+    return true;
+  }
+  bool until(const std::function<bool()>& holds) { return test::run_until(loop, holds); }
+  void cut(std::size_t at, std::size_t peer, bool in, bool out, Micros lasts = 60 * kSecond) {
+    links(at).faults().replace({{MemberId{peer}, in, out, Loop::clock().monotonic + lasts}});
+  }
+
+  Quiet quiet;
+  Loop loop;
+  std::vector<PeerAddress> members;
+  std::vector<std::unique_ptr<End>> ends;
+};
+
+TEST_CASE("peers: three nodes have one link a pair, and frames arrive in order and aligned") {
+  Cluster c(3);
+  c.start_all();
+  for (int i = 0; i < 50; ++i) {
+    CHECK(c.links(1).send(MemberId{2}, FrameKind::kCp, std::string(static_cast<size_t>(i), 'a')));
+    CHECK(c.links(2).send(MemberId{1}, FrameKind::kAp, std::to_string(i)));
+    CHECK(c.links(3).send(MemberId{1}, FrameKind::kCp, "x" + std::to_string(i)));
+  }
+  REQUIRE(c.until([&] { return c[2].frames.size() == 50 && c[1].frames.size() == 100; }));
+  std::vector<std::string> from2, from3;
+  for (const std::string& f : c[1].frames) (f[0] == '2' ? from2 : from3).push_back(f);
+  for (int i = 0; i < 50; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    CHECK(c[2].frames[at] == "1:cp:" + std::string(at, 'a'));
+    CHECK(from2[at] == "2:ap:" + std::to_string(i));
+    CHECK(from3[at] == "3:cp:x" + std::to_string(i));
+  }
+  CHECK(c[1].aligned);
+  CHECK(c[2].aligned);
+  CHECK(c[1].story.size() == 4);  // +2+3 in some order: nothing was made twice
+  CHECK(c.links(1).state(MemberId{2}).node == NodeId{102});
+  CHECK(c.links(1).state(MemberId{3}).connects == 1);
+  CHECK(c.links(3).state(MemberId{1}).connects == 1);
+}
+
+TEST_CASE("peers: pings measure the round trip and keep an idle link alive beyond E") {
+  Cluster c(2);
+  c.start_all();
+  const Micros until = Loop::clock().monotonic + 3 * kSilence;
+  REQUIRE(c.until([&] {
+    return Loop::clock().monotonic > until && c.links(1).state(MemberId{2}).round_trip >= 0 &&
+           c.links(2).state(MemberId{1}).round_trip >= 0;
+  }));
+  CHECK(c[1].story == "+2");
+  CHECK(c[2].story == "+1");
+}
+
+TEST_CASE("peers: bytes are counted by kind and direction, the same on both ends") {
+  Cluster c(2);
+  c.start_all();
+  c.links(1).send(MemberId{2}, FrameKind::kAp, std::string(100, 'p'));
+  c.links(1).send(MemberId{2}, FrameKind::kAp, std::string(8, 'p'));
+  REQUIRE(c.until([&] { return c[2].frames.size() == 2; }));
+  const auto ap = static_cast<std::size_t>(FrameKind::kAp);
+  const KindCounts out = c.links(1).counts(MemberId{2}).kinds[ap];
+  const KindCounts in = c.links(2).counts().kinds[ap];
+  CHECK(out.bytes_out == 32 + 104 + 32 + 8);
+  CHECK(out.frames_out == 2);
+  CHECK(in.bytes_in == out.bytes_out);
+  CHECK(in.frames_in == 2);
+}
+
+TEST_CASE("peers: without a link, or with a full queue, send() refuses and counts") {
+  Cluster c(2);
+  c.start(1);
+  CHECK(!c.links(1).send(MemberId{2}, FrameKind::kCp, "nobody there"));
+  CHECK(c.links(1).counts().dropped_not_connected == 1);
+  c.start(2);
+  REQUIRE(c.until([&] { return c.all_connected(); }));
+  std::size_t sent = 0, refused = 0;
+  c.loop.post([&] {  // within one turn nothing leaves
+    for (int i = 0; i < 40; ++i) {
+      (c.links(1).send(MemberId{2}, FrameKind::kCp, std::string(64 * 1024, 'q')) ? sent
+                                                                                 : refused)++;
+    }
+    CHECK(c.links(1).state(MemberId{2}).queued_bytes <= 1024 * 1024);
+  });
+  REQUIRE(c.until([&] { return sent > 0 && c[2].frames.size() == sent; }));
+  CHECK(sent == 15);
+  CHECK(refused == 25);
+  CHECK(c.links(1).counts().dropped_queue_full == 25);
+  CHECK(c.links(1).send(MemberId{2}, FrameKind::kCp, "again"));
+}
+
+TEST_CASE("peers: the largest frame passes") {
+  Cluster c(2);
+  for (std::size_t i : {1, 2}) {
+    PeerOptions with = c.options(i);
+    with.queue_bytes_max = 2 * kFrameBytesMax;
+    c.start(i, with);
+  }
+  REQUIRE(c.until([&] { return c.all_connected(); }));
+  CHECK(c.links(2).send(MemberId{1}, FrameKind::kAp,
+                        std::string(kFrameBytesMax - kFrameHeaderBytes, 'L')));
+  REQUIRE(c.until([&] { return c[1].frames.size() == 1; }));
+  CHECK(c[1].frames[0].size() == 5 + kFrameBytesMax - kFrameHeaderBytes);
+}
+
+// ---- Refusals -----------------------------------------------------------------------------------
+
+// Starts n1 and n2, n2 with changed options, and expects each to hear a sentence about the other.
+void expect_mismatch(const std::function<void(Cluster&, PeerOptions&)>& change,
+                     const std::string& sentence) {
+  for (const bool swapped : {false, true}) {  // whoever dials
+    CAPTURE(swapped);
+    Cluster c(2);
+    PeerOptions one = c.options(1), two = c.options(2);
+    if (swapped) {
+      c.members[0].id = MemberId{9};
+      one = c.options(1), two = c.options(2);
+      one.self = MemberId{9};
+    }
+    change(c, two);
+    c.start(1, one);
+    c.start(2, two);
+    REQUIRE(c.until([&] { return !c[1].mismatches.empty() && !c[2].mismatches.empty(); }));
+    // Either side's words do for both; they name both nodes.
+    const bool said = c[1].mismatches[0].find(sentence) != std::string::npos ||
+                      c[2].mismatches[0].find(sentence) != std::string::npos;
+    CAPTURE(c[1].mismatches[0]);
+    CAPTURE(c[2].mismatches[0]);
+    CHECK(said);
+    CHECK(c[1].story.empty());
+    CHECK(c[2].story.empty());
+  }
+}
+
+TEST_CASE("peers: lists of different length are said on both sides, whoever dials") {
+  // The seed exercise's own mistake: n2 knows n1, n1 knows only itself.
+  for (const std::size_t small : {1, 2}) {
+    Cluster c(2);
+    PeerOptions lone = c.options(small);
+    lone.members = {c.members[small - 1]};
+    c.start(small, lone);
+    c.start(3 - small);
+    const std::string knows = "n" + std::to_string(3 - small), alone = "n" + std::to_string(small);
+    REQUIRE(c.until([&] { return !c[1].mismatches.empty() && !c[2].mismatches.empty(); }));
+    const std::string want = knows + " was started with 2 members, " + alone +
+                             " with 1: give every node the same --join";
+    CHECK(c[small].mismatches[0] == knows + ": " + want);
+    CHECK(c[3 - small].mismatches[0] == alone + ": " + want);
+    CHECK(c.links(3 - small).state(MemberId{small}).mismatch == want);
+  }
+}
+
+TEST_CASE("peers: another mode, token, address, cluster or name is said, and no link is made") {
+  expect_mismatch([](Cluster&, PeerOptions& two) { two.mode = Mode::kAp; },
+                  "was started with --mode=");
+  expect_mismatch([](Cluster&, PeerOptions& two) { two.token_hash = 6; },
+                  "different cluster tokens");
+  expect_mismatch([](Cluster&, PeerOptions& two) { two.members[1].host = "localhost"; },
+                  "=127.0.0.1:");
+  expect_mismatch([](Cluster&, PeerOptions& two) { two.cluster = ClusterId{78}; },
+                  "belongs to another cluster than");
+}
+
+TEST_CASE("peers: a mismatch is said once in 5 s though every attempt meets it") {
+  Cluster c(2);
+  PeerOptions two = c.options(2);
+  two.mode = Mode::kAp;
+  c.start(1);
+  c.start(2, two);
+  const auto hellos = [&] {
+    return c.links(2).counts().kinds[static_cast<std::size_t>(FrameKind::kHello)].frames_in;
+  };
+  REQUIRE(c.until([&] { return hellos() >= 3; }));
+  CHECK(c[1].mismatches.size() == 1);
+  CHECK(c[2].mismatches.size() == 1);
+}
+
+TEST_CASE("peers: a member found at another's address is said") {
+  Cluster c(3);
+  std::swap(c.members[1].port, c.members[2].port);
+  PeerOptions one = c.options(1);
+  std::swap(c.members[1].port, c.members[2].port);
+  // n1 alone has the addresses of n2 and n3 mixed up; n2's own list agrees with n1's so that only
+  // the answer tells.
+  PeerOptions two = c.options(2);
+  two.members = one.members;
+  c.start(1, one);
+  c.start(2, two);
+  REQUIRE(c.until([&] { return !c[1].mismatches.empty(); }));
+  CHECK(c[1].mismatches[0].find("another member") != std::string::npos);
+}
+
+TEST_CASE("peers: a second process with a living member's name is refused") {
+  Cluster c(2);
+  c.start_all();
+  PeerOptions twin = c.options(2);
+  twin.node = NodeId{999};
+  twin.listen = {{"127.0.0.1", 0}};
+  End other;
+  auto opened = PeerTransport::open(c.loop, twin, other);
+  REQUIRE(opened);
+  REQUIRE(c.until([&] { return !other.mismatches.empty(); }));
+  CHECK(other.mismatches[0].find("two nodes call themselves n2") != std::string::npos);
+  CHECK(c[1].story == "+2");
+  CHECK(c.connected(1, 2));
+}
+
+TEST_CASE("peers: something else at a member's address is said") {
+  Cluster c(2);
+  struct Web : StreamEvents {
+    void on_bytes(ByteView) override {
+      stream->write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+    void on_close(CloseReason, const std::string&) override {}
+    std::unique_ptr<TcpStream> stream;
+  };
+  std::vector<std::unique_ptr<Web>> webs;
+  auto web = TcpListener::listen(c.loop, "127.0.0.1", c.members[1].port,
+                                 [&](std::unique_ptr<TcpStream> in) {
+                                   webs.push_back(std::make_unique<Web>());
+                                   webs.back()->stream = std::move(in);
+                                   webs.back()->stream->set_events(*webs.back());
+                                 });
+  REQUIRE(web);
+  c.start(1);
+  REQUIRE(c.until([&] { return !c[1].mismatches.empty(); }));
+  CHECK(c[1].mismatches[0].find("does not answer as a node of Capstan") != std::string::npos);
+}
+
+// ---- Ends and silence ---------------------------------------------------------------------------
+
+TEST_CASE(
+    "peers: a peer that goes is noticed at once; one that returns is redialled, disk and all") {
+  for (const std::size_t goes : {1, 2}) {  // the one that dials, the one that is dialled
+    CAPTURE(goes);
+    Cluster c(2);
+    c.start_all();
+    const std::size_t stays = 3 - goes;
+    c[goes].links.reset();
+    REQUIRE(c.until([&] { return c[stays].story.size() == 4; }));
+    CHECK(c[stays].last_why.find("silent") == std::string::npos);
+    PeerOptions again = c.options(goes);
+    again.node = NodeId{555};
+    c.start(goes, again);
+    REQUIRE(c.until([&] { return c.connected(1, 2); }));
+    CHECK(c.links(stays).state(MemberId{goes}).node == NodeId{555});
+    CHECK(c.links(stays).state(MemberId{goes}).disk_changes == 1);
+    CHECK(c.links(stays).state(MemberId{goes}).connects == 2);
+  }
+}
+
+// A peer made by hand: it shakes hands as member 2 and then does what the test says.
+struct Puppet : StreamEvents {
+  Puppet(Cluster& c, Loop& loop) : cluster(c) {
+    auto opened = TcpListener::listen(loop, "127.0.0.1", c.members[1].port,
+                                      [this](std::unique_ptr<TcpStream> in) {
+                                        answers = dials++ < greets;
+                                        streams.push_back(std::move(in));
+                                        streams.back()->set_events(*this);
+                                      });
+    REQUIRE(opened);
+    listener = std::move(*opened);
+  }
+  void on_bytes(ByteView bytes) override {
+    if (!answers) return;
+    answers = false;
+    FrameDecoder decoder;
+    decoder.feed(bytes);
+    Frame frame;
+    REQUIRE(decoder.next(frame).value());
+    Hello hello = decode_hello(frame.payload).value();
+    hello.self = MemberId{2};
+    hello.to = MemberId{1};
+    hello.name = "n2";
+    hello.node = NodeId{102};
+    streams.back()->write(
+        ByteView(encode_frame(FrameKind::kHello, ClusterId{77}, encode_hello(hello))));
+  }
+  void on_close(CloseReason why, const std::string&) override { closed.push_back(why); }
+
+  Cluster& cluster;
+  std::unique_ptr<TcpListener> listener;
+  std::vector<std::unique_ptr<TcpStream>> streams;
+  std::vector<CloseReason> closed;
+  int dials = 0;
+  int greets = 1;  // how many of them get a hello
+  bool answers = false;
+};
+
+TEST_CASE("peers: a link without a frame for E is closed and redialled with a fresh connection") {
+  Cluster c(2);
+  Puppet puppet(c, c.loop);
+  c.start(1);
+  REQUIRE(c.until([&] { return c[1].story == "+2-2" && puppet.dials >= 3; }));
+  CHECK(c[1].last_why.starts_with("silent for "));
+  CHECK(puppet.closed.at(0) == CloseReason::kReset);
+}
+
+TEST_CASE("peers: a corrupt frame costs its connection, is counted, and the next one works") {
+  Cluster c(2);
+  Puppet puppet(c, c.loop);
+  puppet.greets = 2;
+  c.start(1);
+  REQUIRE(c.until([&] { return c[1].story == "+2"; }));
+  std::string bad = encode_frame(FrameKind::kCp, ClusterId{77}, "payload!");
+  bad[40 - 1] = static_cast<char>(bad[40 - 1] ^ 1);
+  puppet.streams.back()->write(ByteView(bad));
+  REQUIRE(c.until([&] { return c[1].story.starts_with("+2-2+2"); }));
+  CHECK(c[1].frames.empty());
+  CHECK(c.links(1).counts(MemberId{2}).bad_frames == 1);
+}
+
+TEST_CASE(
+    "peers: strangers who talk nonsense or say nothing are closed, and cost a bounded crowd") {
+  Cluster c(2);
+  c.start_all();
+  struct Stranger : StreamEvents {
+    void on_bytes(ByteView) override {}
+    void on_close(CloseReason, const std::string&) override { closed = true; }
+    std::unique_ptr<TcpStream> stream;
+    bool closed = false;
+  };
+  std::vector<std::unique_ptr<Stranger>> crowd;
+  const auto come = [&](std::string words) {
+    crowd.push_back(std::make_unique<Stranger>());
+    crowd.back()->stream =
+        TcpStream::connect(c.loop, "127.0.0.1", c.members[0].port, *crowd.back());
+    crowd.back()->stream->write(std::move(words));
+  };
+  come("GET / HTTP/1.1\r\nHost: you\r\nAccept: everything\r\n\r\n");
+  come(encode_frame(FrameKind::kHello, ClusterId{77}, "not a hello"));
+  come(encode_frame(FrameKind::kCp, ClusterId{77}, "no hello first"));
+  REQUIRE(c.until([&] { return crowd[0]->closed && crowd[1]->closed && crowd[2]->closed; }));
+  CHECK(c.links(1).counts().bad_frames == 3);
+  for (int i = 0; i < 300; ++i) come("CA");  // the beginning of a frame, for ever
+  REQUIRE(c.until([&] {
+    std::size_t closed = 0;
+    for (const auto& each : crowd) closed += each->closed ? 1 : 0;
+    return closed >= 300 - 128;
+  }));
+  CHECK(c[1].story == "+2");
+  CHECK(c.connected(1, 2));
+}
+
+// ---- Faults -------------------------------------------------------------------------------------
+
+TEST_CASE(
+    "peers: across a cut nothing passes, the link falls silent, and the heal brings it back") {
+  Cluster c(3);
+  c.start_all();
+  c.cut(1, 2, true, true);
+  c.cut(2, 1, true, true);
+  CHECK(c.links(1).send(MemberId{2}, FrameKind::kCp, "into the void"));  // as a real network would
+  CHECK(c.links(2).send(MemberId{1}, FrameKind::kCp, "into the void"));
+  CHECK(c.links(1).send(MemberId{3}, FrameKind::kCp, "not cut"));
+  REQUIRE(c.until([&] {
+    return !c.links(1).state(MemberId{2}).connected && !c.links(2).state(MemberId{1}).connected;
+  }));
+  CHECK(c[1].last_why.starts_with("silent for "));
+  CHECK(c[2].last_why.starts_with("silent for "));
+  CHECK(c[3].frames == std::vector<std::string>{"1:cp:not cut"});
+  // Several attempts later there is still nothing.
+  const std::uint64_t before = c.links(2).counts().dropped_by_fault_out;
+  REQUIRE(c.until([&] { return c.links(2).counts().dropped_by_fault_out >= before + 2; }));
+  CHECK(c[1].frames.empty());
+  CHECK(c[2].frames.empty());
+  CHECK(!c.links(1).state(MemberId{2}).connected);
+  CHECK(c.connected(1, 3));
+  CHECK(c.links(1).faults().show(Loop::clock().monotonic).size() == 1);
+
+  c.links(1).faults().heal();
+  c.links(2).faults().heal();
+  REQUIRE(c.until([&] { return c.connected(1, 2); }));
+  CHECK(c.links(1).send(MemberId{2}, FrameKind::kCp, "healed"));
+  REQUIRE(c.until([&] { return c[2].frames.size() == 1; }));
+  CHECK(c[2].frames[0] == "1:cp:healed");
+}
+
+TEST_CASE("peers: a one-way cut stops one direction while the link lasts, then the link") {
+  Cluster c(2);
+  c.start_all();
+  c.cut(1, 2, false, true);  // n1 -> n2
+  c.cut(2, 1, true, false);
+  CHECK(c.links(1).send(MemberId{2}, FrameKind::kCp, "lost"));
+  CHECK(c.links(2).send(MemberId{1}, FrameKind::kCp, "heard"));
+  REQUIRE(c.until([&] { return c[1].frames.size() == 1; }));
+  CHECK(c[1].frames[0] == "2:cp:heard");
+  REQUIRE(c.until([&] { return !c.links(2).state(MemberId{1}).connected; }));
+  CHECK(c[2].last_why.starts_with("silent for "));
+  CHECK(c[2].frames.empty());
+}
+
+TEST_CASE("peers: one end's fault is enough, whether it drops what comes or what goes") {
+  for (const bool in : {true, false}) {
+    Cluster c(2);
+    c.start_all();
+    c.cut(1, 2, in, !in);
+    (in ? c.links(2) : c.links(1)).send(MemberId{in ? 1u : 2u}, FrameKind::kCp, "lost");
+    REQUIRE(c.until([&] { return !c.links(in ? 1 : 2).state(MemberId{in ? 2u : 1u}).connected; }));
+    CHECK(c[in ? 1 : 2].frames.empty());
+  }
+}
+
+TEST_CASE("peers: across a cut the end of a peer is not news, only its silence") {
+  Cluster c(2);
+  c.start_all();
+  c.cut(1, 2, true, true);
+  c[2].links.reset();
+  REQUIRE(c.until([&] { return c[1].story == "+2-2"; }));
+  CHECK(c[1].last_why.starts_with("silent for "));
+
+  // Healed before it was silent for long enough, the end is news again.
+  Cluster d(2);
+  d.start_all();
+  d.cut(1, 2, true, true);
+  d[2].links.reset();
+  d.loop.post([&] { d.loop.post([&] { d.links(1).faults().heal(); }); });
+  REQUIRE(d.until([&] { return d[1].story == "+2-2"; }));
+}
+
+TEST_CASE("peers: a fault ends by itself at its time") {
+  Cluster c(2);
+  c.start_all();
+  c.cut(1, 2, true, true, 3 * kSilence);
+  REQUIRE(c.until([&] { return !c.links(1).state(MemberId{2}).connected; }));
+  REQUIRE(c.until([&] { return c.connected(1, 2); }));
+  CHECK(c.links(1).faults().show(Loop::clock().monotonic).empty());
+}
+
+}  // namespace
+}  // namespace capstan::net
