@@ -1,0 +1,78 @@
+// Real `capstan` processes for tests: nodes that are waited for by reading their ready line, and
+// single runs of a command with everything they said.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/types.h"
+
+namespace capstan::node {
+
+// build/capstan, beside the directory of this test program.
+std::string capstan_program();
+
+struct RunResult {
+  int exit = -1;  // 128 + number when a signal ended it
+  std::string out, err;
+};
+// Runs the program to its end.
+RunResult run_capstan(std::vector<std::string> args,
+                      std::vector<std::string> environment = {"NO_COLOR=1"});
+
+// A running node; killed and reaped at the latest by the destructor, or when the test dies.
+class NodeProcess {
+ public:
+  explicit NodeProcess(std::vector<std::string> args);
+  ~NodeProcess();
+  NodeProcess(const NodeProcess&) = delete;
+  NodeProcess& operator=(const NodeProcess&) = delete;
+
+  // Reads stdout up to the ready line, for at most a loose 30 s. Empty if the process ended first;
+  // then err() may say why.
+  const std::string& wait_ready();
+  void signal(int number);
+  // Waits for the end; as RunResult::exit.
+  int wait_end();
+  std::string err() const;
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
+  int out_ = -1, err_ = -1;
+  std::string ready_;
+  int exit_ = -1;
+};
+
+// Three nodes on free loopback ports with data in a directory of their own.
+class TestCluster {
+ public:
+  TestCluster(Mode mode, std::size_t nodes, std::vector<std::string> flags = {});
+  ~TestCluster();
+
+  // Starts node `i` (0 ..) on its old data, or anew; waits until it is ready.
+  void start(std::size_t i);
+  NodeProcess& node(std::size_t i) { return *nodes_[i]; }
+  void kill(std::size_t i);  // -9
+  std::string address(std::size_t i) const;
+  std::string endpoints() const;
+  std::vector<std::string> serve_args(std::size_t i) const;
+  std::string data_dir(std::size_t i) const;
+
+  // Runs a command against these nodes.
+  RunResult run(std::vector<std::string> args) const;
+  // Repeats a command until it exits with 0, for at most a loose 30 s; what it said last.
+  RunResult run_until_ok(const std::vector<std::string>& args) const;
+
+ private:
+  Mode mode_;
+  std::vector<std::string> flags_;
+  std::string directory_;
+  std::vector<int> ports_;
+  std::vector<std::unique_ptr<NodeProcess>> nodes_;
+};
+
+}  // namespace capstan::node
