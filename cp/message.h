@@ -131,6 +131,7 @@ struct Forward {
 };
 // None of the commands of that number was taken or ever will be.
 struct ForwardRefused {
+  Actor origin;  // as asked: numbers begin again in each life of a process
   std::uint64_t number = 0;
   Reason reason = Reason::kNone;
   std::string detail;
@@ -141,6 +142,7 @@ struct ReadRequest {
   std::uint64_t number = 0;
 };
 struct ReadReply {
+  Actor origin;
   std::uint64_t number = 0;
   bool refused = false;
   Index index;  // serve once applied up to here

@@ -245,11 +245,11 @@ class Raft {
   // raft_read.cc
   void start_round();
   void confirm_round();
-  std::size_t round_quorum(Round round, MemberId without) const;
+  std::size_t round_quorum(Round round) const;
 
   // raft_standing.cc
   void on_hello(MemberId from, const Hello& hello);
-  void learn(MemberId member, const Actor& life, bool vouched);
+  void learn(MemberId member, const Actor& life);
   void try_form();
   void tick_restoring();
   void confirm_restoring();
@@ -266,14 +266,13 @@ class Raft {
   Index commit_;
   Index handed_out_;
   Index checkpointed_;
-  Index applied_at_start_;
 
   // Writes: numbered in order of hand-out.
   WriteNumber last_write_ = 0;
   WriteNumber durable_write_ = 0;
   bool hard_changed_ = false;
-  WriteNumber hard_write_ = 0;  // the write that holds hard_ as it is, if not hard_changed_
-  std::map<MemberId, Actor> durable_roll_;
+  std::deque<std::pair<WriteNumber, Roll>> written_rolls_;  // handed out, not durable yet
+  Roll durable_roll_;
 
   Role role_ = Role::kFollower;
   MemberId leader_;
@@ -298,7 +297,6 @@ class Raft {
   std::map<MemberId, Vote> votes_;
   WriteNumber own_vote_write_ = 0;  // our own vote counts once this is durable
   bool own_vote_counted_ = false;
-  bool transfer_campaign_ = false;
 
   // Leader
   std::map<MemberId, Progress> progress_;
@@ -323,6 +321,7 @@ class Raft {
     Round round;  // 0: not begun
     bool confirmed = false;
     Index commit;
+    std::uint64_t told_tick = 0;
   };
   std::optional<Restoring> restoring_;
   std::map<MemberId, Actor> announced_;  // to this leader, in this term

@@ -1,0 +1,274 @@
+#include "cp/command.h"
+
+#include <utility>
+
+#include "core/check.h"
+#include "core/limits.h"
+
+namespace capstan::cp {
+namespace {
+
+constexpr std::uint8_t kFormat = 1;
+
+enum class Kind : std::uint8_t { kPut = 1, kDelete = 2, kTxn = 3, kRange = 4, kEmpty = 5 };
+
+void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
+// Signed numbers are nearly always small and not negative, but must survive if they are.
+void put_signed(std::string& out, std::int64_t v) {
+  put_varint(out, (static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63));
+}
+std::int64_t read_signed(Reader& in) {
+  const std::uint64_t v = in.varint();
+  return static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1);
+}
+// A flag byte with only the bits we know.
+std::uint8_t read_flags(Reader& in, std::uint8_t known) {
+  const std::uint8_t flags = in.u8();
+  if ((flags & ~known) != 0) in.reject();
+  return flags;
+}
+template <class E>
+E read_enum(Reader& in, E last) {
+  const std::uint8_t v = in.u8();
+  if (v > static_cast<std::uint8_t>(last)) in.reject();
+  return in.ok() ? static_cast<E>(v) : E{};
+}
+
+void put_range(std::string& out, const KeyRange& range) {
+  put_bytes(out, range.key);
+  put_bytes(out, range.end);
+}
+KeyRange read_range(Reader& in) {
+  KeyRange range;
+  range.key = in.bytes();
+  range.end = in.bytes();
+  return range;
+}
+
+void encode(std::string& out, const PutView& put) {
+  put_bytes(out, put.key);
+  put_bytes(out, put.value);
+  put_signed(out, put.lease);
+  put_u8(out,
+         static_cast<std::uint8_t>(put.prev_kv | put.ignore_value << 1 | put.ignore_lease << 2));
+}
+PutView decode_put(Reader& in) {
+  PutView put;
+  put.key = in.bytes();
+  put.value = in.bytes();
+  put.lease = read_signed(in);
+  const std::uint8_t flags = read_flags(in, 7);
+  put.prev_kv = flags & 1;
+  put.ignore_value = flags & 2;
+  put.ignore_lease = flags & 4;
+  return put;
+}
+
+void encode(std::string& out, const DeleteRangeRequest& erase) {
+  put_range(out, erase.range);
+  put_u8(out, erase.prev_kv);
+}
+DeleteRangeRequest decode_delete(Reader& in) {
+  DeleteRangeRequest erase;
+  erase.range = read_range(in);
+  erase.prev_kv = read_flags(in, 1);
+  return erase;
+}
+
+void encode(std::string& out, const RangeRequest& range) {
+  put_range(out, range.range);
+  put_signed(out, range.limit);
+  put_signed(out, range.revision);
+  put_u8(out, static_cast<std::uint8_t>(range.sort_order));
+  put_u8(out, static_cast<std::uint8_t>(range.sort_target));
+  put_u8(out, static_cast<std::uint8_t>(range.serializable | range.keys_only << 1 |
+                                        range.count_only << 2));
+  put_signed(out, range.min_mod_revision);
+  put_signed(out, range.max_mod_revision);
+  put_signed(out, range.min_create_revision);
+  put_signed(out, range.max_create_revision);
+}
+RangeRequest decode_range(Reader& in) {
+  RangeRequest range;
+  range.range = read_range(in);
+  range.limit = read_signed(in);
+  range.revision = read_signed(in);
+  range.sort_order = read_enum(in, SortOrder::kDescend);
+  range.sort_target = read_enum(in, SortTarget::kValue);
+  const std::uint8_t flags = read_flags(in, 7);
+  range.serializable = flags & 1;
+  range.keys_only = flags & 2;
+  range.count_only = flags & 4;
+  range.min_mod_revision = read_signed(in);
+  range.max_mod_revision = read_signed(in);
+  range.min_create_revision = read_signed(in);
+  range.max_create_revision = read_signed(in);
+  return range;
+}
+
+void encode(std::string& out, const Compare& compare) {
+  put_u8(out, static_cast<std::uint8_t>(compare.result));
+  put_u8(out, static_cast<std::uint8_t>(compare.target));
+  put_range(out, compare.range);
+  put_signed(out, compare.number);
+  put_bytes(out, compare.value);
+}
+Compare decode_compare(Reader& in) {
+  Compare compare;
+  compare.result = read_enum(in, CompareResult::kNotEqual);
+  compare.target = read_enum(in, CompareTarget::kLease);
+  compare.range = read_range(in);
+  compare.number = read_signed(in);
+  compare.value = in.bytes();
+  return compare;
+}
+
+void encode(std::string& out, const TxnRequest& txn);
+
+void encode(std::string& out, const RequestOp& op) {
+  if (const auto* range = std::get_if<RangeRequest>(&op.op)) {
+    put_kind(out, Kind::kRange);
+    encode(out, *range);
+  } else if (const auto* put = std::get_if<PutRequest>(&op.op)) {
+    put_kind(out, Kind::kPut);
+    encode(out, view_of(*put));
+  } else if (const auto* erase = std::get_if<DeleteRangeRequest>(&op.op)) {
+    put_kind(out, Kind::kDelete);
+    encode(out, *erase);
+  } else if (const auto* txn = std::get_if<TxnRequest>(&op.op)) {
+    put_kind(out, Kind::kTxn);
+    encode(out, *txn);
+  } else {
+    put_kind(out, Kind::kEmpty);
+  }
+}
+
+void encode(std::string& out, const TxnRequest& txn) {
+  put_varint(out, txn.compare.size());
+  for (const Compare& compare : txn.compare) encode(out, compare);
+  put_varint(out, txn.success.size());
+  for (const RequestOp& op : txn.success) encode(out, op);
+  put_varint(out, txn.failure.size());
+  for (const RequestOp& op : txn.failure) encode(out, op);
+}
+
+TxnRequest decode_txn(Reader& in, std::size_t depth);
+
+RequestOp decode_op(Reader& in, std::size_t depth) {
+  switch (static_cast<Kind>(in.u8())) {
+    case Kind::kRange:
+      return {decode_range(in)};
+    case Kind::kPut: {
+      const PutView put = decode_put(in);
+      return {PutRequest{std::string(put.key), std::string(put.value), put.lease, put.prev_kv,
+                         put.ignore_value, put.ignore_lease}};
+    }
+    case Kind::kDelete:
+      return {decode_delete(in)};
+    case Kind::kTxn:
+      if (depth < kTxnDepthMax) return {decode_txn(in, depth + 1)};
+      break;
+    case Kind::kEmpty:
+      return {};
+  }
+  in.reject();
+  return {};
+}
+
+std::vector<RequestOp> decode_ops(Reader& in, std::size_t depth) {
+  const std::uint64_t count = in.varint();
+  std::vector<RequestOp> ops;
+  if (!in.plausible(count) || count > kTxnOpsMax) {
+    in.reject();
+    return ops;
+  }
+  ops.reserve(count);
+  while (in.ok() && ops.size() < count) ops.push_back(decode_op(in, depth));
+  return ops;
+}
+
+TxnRequest decode_txn(Reader& in, std::size_t depth) {
+  TxnRequest txn;
+  const std::uint64_t compares = in.varint();
+  if (!in.plausible(compares, 6) || compares > kTxnOpsMax) {
+    in.reject();
+    return txn;
+  }
+  txn.compare.reserve(compares);
+  while (in.ok() && txn.compare.size() < compares) txn.compare.push_back(decode_compare(in));
+  txn.success = decode_ops(in, depth);
+  txn.failure = decode_ops(in, depth);
+  return txn;
+}
+
+WriteId read_id(Reader& in) {
+  WriteId id;
+  if (in.u8() != kFormat) in.reject();
+  id.actor.node = {in.u64()};
+  const std::uint64_t incarnation = in.varint();
+  if (incarnation > UINT32_MAX) in.reject();
+  id.actor.incarnation = static_cast<Incarnation>(incarnation);
+  id.sequence = {in.varint()};
+  return id;
+}
+
+}  // namespace
+
+PutView view_of(const PutRequest& put) {
+  return {put.key, put.value, put.lease, put.prev_kv, put.ignore_value, put.ignore_lease};
+}
+
+std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body) {
+  std::string out;
+  const auto* put = std::get_if<PutRequest>(&body);
+  if (put != nullptr) out.reserve(48 + request_id.size() + put->key.size() + put->value.size());
+  put_u8(out, kFormat);
+  put_u64(out, id.actor.node.value);
+  put_varint(out, id.actor.incarnation);
+  put_varint(out, id.sequence.value);
+  put_bytes(out, request_id);
+  if (put != nullptr) {
+    put_kind(out, Kind::kPut);
+    encode(out, view_of(*put));
+  } else if (const auto* erase = std::get_if<DeleteRangeRequest>(&body)) {
+    put_kind(out, Kind::kDelete);
+    encode(out, *erase);
+  } else {
+    const auto* txn = std::get_if<TxnRequest>(&body);
+    CAPSTAN_ASSERT(txn != nullptr);
+    put_kind(out, Kind::kTxn);
+    encode(out, *txn);
+  }
+  return out;
+}
+
+std::optional<Command> decode_command(ByteView bytes) {
+  Reader in(bytes);
+  Command command;
+  command.id = read_id(in);
+  command.request_id = in.bytes();
+  switch (static_cast<Kind>(in.u8())) {
+    case Kind::kPut:
+      command.body = decode_put(in);
+      break;
+    case Kind::kDelete:
+      command.body = decode_delete(in);
+      break;
+    case Kind::kTxn:
+      command.body = decode_txn(in, 1);
+      break;
+    default:
+      in.reject();
+  }
+  if (!in.done()) return std::nullopt;
+  return command;
+}
+
+std::optional<WriteId> command_id(ByteView bytes) {
+  Reader in(bytes);
+  const WriteId id = read_id(in);
+  if (!in.ok()) return std::nullopt;
+  return id;
+}
+
+}  // namespace capstan::cp

@@ -1,0 +1,207 @@
+// Elections: pre-vote, vote, check-quorum, hand-over, and the short cut on a lost connection.
+#include <utility>
+
+#include "core/check.h"
+#include "cp/raft.h"
+
+namespace capstan::cp {
+
+void Raft::draw_timeout() {
+  const auto base = static_cast<std::uint64_t>(options_.election_ticks);
+  timeout_tick_ = tick_ + base + rng_.below(base);
+}
+
+// With leases off, a voter that has lost its own connection to the leader owes it nothing more.
+bool Raft::hears_leader() const {
+  if (is_leader()) return true;
+  return leader_ && !leader_cut_ &&
+         tick_ - leader_tick_ < static_cast<std::uint64_t>(options_.election_ticks);
+}
+
+void Raft::campaign(bool pre, bool transfer) {
+  CAPSTAN_ASSERT(counts());
+  if (!pre) {
+    hard_.term = next(hard_.term);
+    hard_.vote = options_.self;
+    hard_changed_ = true;
+  }
+  role_ = pre ? Role::kPreCandidate : Role::kCandidate;
+  reset_for_role();
+  evidence_tick_ = 0;
+  const VoteRequest ask{pre, transfer, log_.last()};
+  const Term term = pre ? next(hard_.term) : hard_.term;
+  for (MemberId voter : config().voters) {
+    if (voter == options_.self) continue;
+    (pre ? now_ : durable_).push_back({voter, {term, ask}});
+  }
+  if (pre) {
+    // Our own vote counts once it is durable; a pre-vote is none.
+    votes_[options_.self] = {true, hard_.life, hard_.roll};
+    count_votes();
+  }
+}
+
+void Raft::on_vote_request(MemberId from, Term term, const VoteRequest& request) {
+  if (!counts()) return;
+  const bool up_to_date = request.last >= log_.last();  // [Raft §5.4.1]
+  if (request.pre) {
+    const bool granted = up_to_date && term > hard_.term;
+    now_.push_back(
+        {from, {granted ? term : hard_.term, VoteReply{true, granted, hard_.life, hard_.roll}}});
+    if (evidence_tick_ != 0) {
+      // Step aside for whoever asked first; step in for one that cannot win against us.
+      evidence_tick_ = tick_ + (granted ? 6 : 1);
+    }
+    return;
+  }
+  const bool free = hard_.vote == from || (!hard_.vote && !leader_);
+  const bool granted = free && up_to_date;
+  if (granted) {
+    hard_.vote = from;
+    draw_timeout();
+    if (evidence_tick_ != 0) evidence_tick_ = tick_ + 6;
+    if (Mutants::on(Mutant::kVoteNotSynced)) {
+      return send(from, VoteReply{false, true, hard_.life, hard_.roll});
+    }
+    hard_changed_ = true;
+  }
+  send_durable(from, VoteReply{false, granted, hard_.life, hard_.roll});
+}
+
+void Raft::on_vote_reply(MemberId from, Term term, const VoteReply& reply) {
+  const Role asked = reply.pre ? Role::kPreCandidate : Role::kCandidate;
+  if (role_ != asked) return;
+  // A granted pre-vote echoes the term asked about; one from another attempt is stale.
+  if (reply.pre && reply.granted && term != next(hard_.term)) return;
+  votes_[from] = {reply.granted, reply.life, reply.roll};
+  count_votes();
+}
+
+// A granted vote of a life that another voter knows to be over may have been given to somebody else
+// as well since: it does not count. Any majority that could be misled holds such a voter (raft.h).
+std::size_t Raft::valid_votes() const {
+  const auto exposed = [this](MemberId voter, const Actor& life) {
+    for (const auto& [other, vote] : votes_) {
+      const Actor* known = vote.granted ? find_life(vote.roll, voter) : nullptr;
+      if (known != nullptr && *known != life) return true;
+    }
+    return false;
+  };
+  std::size_t valid = 0;
+  for (const auto& [voter, vote] : votes_) {
+    if (vote.granted && !exposed(voter, vote.life)) ++valid;
+  }
+  return valid;
+}
+
+void Raft::count_votes() {
+  if (valid_votes() >= quorum()) {
+    if (role_ == Role::kPreCandidate) return campaign(false, false);
+    return become_leader();
+  }
+  const auto refusals = static_cast<std::size_t>(
+      std::ranges::count_if(votes_, [](const auto& vote) { return !vote.second.granted; }));
+  if (config().voters.size() - refusals < quorum()) become_follower(hard_.term, {});
+}
+
+void Raft::become_leader() {
+  CAPSTAN_ASSERT(role_ == Role::kCandidate);
+  CAPSTAN_ASSERT(hard_.vote == options_.self);
+  role_ = Role::kLeader;
+  reset_for_role();
+  evidence_tick_ = 0;
+  leader_ = options_.self;
+  for (MemberId voter : config().voters) {
+    if (voter == options_.self) continue;
+    Progress& progress = progress_[voter];
+    progress.next = next(log_.last_index());
+    progress.heard_tick = tick_;  // an election timeout of grace before check-quorum
+  }
+  term_first_ = next(log_.last_index());
+  if (Mutants::on(Mutant::kNoEmptyEntry)) {
+    term_first_ = {};
+  } else {
+    // Nothing of older terms is known to be committed until one of ours is. [Raft §5.4.2, §8]
+    log_.append({hard_.term, term_first_, EntryKind::kCommands, nullptr});
+  }
+  say("became_leader", "term " + std::to_string(hard_.term.value));
+  broadcast_heartbeat();
+}
+
+// A leader that hears no majority may have been replaced: it stops looking like one. [Diss §6.2]
+void Raft::check_quorum() {
+  std::size_t heard = 1;
+  for (auto& [member, progress] : progress_) {
+    const bool recent =
+        tick_ - progress.heard_tick < static_cast<std::uint64_t>(options_.election_ticks);
+    if (recent && progress.counts) ++heard;
+    // Nothing streams to a member that does not answer; a heartbeat reply starts it again.
+    if (!recent && progress.state == Progress::State::kReplicate) {
+      progress.to_probe(next(progress.match));
+      progress.probe_sent = true;
+    }
+  }
+  if (heard >= quorum()) return;
+  say("quorum_lost", "heard " + std::to_string(heard) + " of " +
+                         std::to_string(config().voters.size()) + " voters");
+  become_follower(hard_.term, {});
+}
+
+void Raft::transfer_leadership() {
+  if (!is_leader() || transferee_) return;
+  const Progress* best = nullptr;
+  for (const auto& [member, progress] : progress_) {
+    const bool recent =
+        tick_ - progress.heard_tick < static_cast<std::uint64_t>(options_.election_ticks);
+    if (!progress.counts || !progress.heard || !recent) continue;
+    if (best != nullptr && best->match >= progress.match) continue;
+    best = &progress;
+    transferee_ = member;
+  }
+  transfer_tick_ = tick_;
+  timeout_now_sent_ = false;
+  if (transferee_) say("transfer_begun", "handing over");
+}
+
+void Raft::advance_transfer() {
+  if (!transferee_ || timeout_now_sent_) return;
+  if (progress_.at(transferee_).match != log_.last_index()) return;
+  send(transferee_, TimeoutNow{});
+  timeout_now_sent_ = true;
+}
+
+void Raft::on_timeout_now(MemberId from) {
+  if (is_leader() || !counts() || installing_ || from != leader_) return;
+  campaign(false, true);
+}
+
+void Raft::peer_connected(MemberId peer) {
+  connected_.insert(peer);
+  if (peer == leader_) {
+    leader_cut_ = false;
+    evidence_tick_ = 0;
+  }
+  if (const auto at = progress_.find(peer); at != progress_.end()) at->second.probe_sent = false;
+}
+
+void Raft::peer_disconnected(MemberId peer) {
+  connected_.erase(peer);
+  if (const auto at = progress_.find(peer); at != progress_.end()) {
+    if (at->second.state == Progress::State::kReplicate) {
+      at->second.to_probe(next(at->second.match));
+      at->second.probe_sent = true;
+    }
+    return;
+  }
+  if (peer != leader_) return;
+  leader_cut_ = true;
+  // All followers see this at about the same time: they look in the order of their ids, a tick or
+  // two apart, so that the first has won before the second asks.
+  std::uint64_t before_us = 0;
+  for (MemberId voter : config().voters) {
+    if (voter < options_.self && voter != peer) ++before_us;
+  }
+  evidence_tick_ = tick_ + 1 + 2 * before_us;
+}
+
+}  // namespace capstan::cp

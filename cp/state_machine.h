@@ -1,0 +1,66 @@
+// The replicated state: committed commands applied in order to core/table.h.
+//
+// What it knows of itself (position in the log, revision, digest, configuration, window of request
+// ids) lies in one row of Space::kMeta, written into the table just before it is frozen: so a
+// checkpoint holds the data and the position they belong to in one transaction, or neither.
+//
+// Request ids: a client's retry under the id of an applied write changes nothing and is answered
+// with what was done then (revision, counts, branch; not the previous values). The window holds the
+// last kRequestWindow ids.
+#pragma once
+
+#include <optional>
+
+#include "cp/message.h"
+#include "cp/mvcc.h"
+
+namespace capstan::cp {
+
+inline constexpr std::uint64_t kRequestWindow = 65'536;
+
+// What one command did.
+struct Applied {
+  WriteId id;                      // of the command
+  WriteId first;                   // the id it was first applied under, if a request was repeated
+  std::optional<Refusal> refusal;  // nothing was changed
+  Revision revision;               // of the store after it
+  ReplyBody body;
+};
+
+class StateMachine {
+ public:
+  explicit StateMachine(Table& table) : table_(table), mvcc_(table) { load(); }
+
+  // Where the table stands; what is read at start and after a snapshot was installed.
+  struct Position {
+    EntryId applied;
+    Config config;  // empty: nothing was ever saved
+  };
+  Position load();
+  static Position parse(ByteView row);
+  static constexpr ByteView kStateKey = "cp/state";
+  // Puts the position into the table; the next freeze() carries it.
+  void save(const Position& position);
+
+  // Bytes that are no command change nothing, on every member alike.
+  Applied apply(ByteView command);
+
+  // Reads of the present state. A txn must be read-only.
+  std::optional<Refusal> read(const RangeRequest& request, RangeResult& out) const;
+  std::optional<Refusal> read(const TxnRequest& request, TxnResult& out);
+
+  Revision revision() const { return mvcc_.facts().revision; }
+  const Mvcc::Facts& facts() const { return mvcc_.facts(); }
+
+ private:
+  void apply_body(const Command& command, Applied& out);
+  std::optional<Applied> recall(const Command& command) const;
+  void remember(const Command& command, const Applied& applied);
+
+  Table& table_;
+  Mvcc mvcc_;
+  std::uint64_t requests_first_ = 0;  // numbers [first, next) are in the window
+  std::uint64_t requests_next_ = 0;
+};
+
+}  // namespace capstan::cp

@@ -1,0 +1,47 @@
+// Transactions, and the checks that need no state: the same on every member and at every door.
+//
+// A transaction is decided on the state before it: every compare of every nested one first, which
+// fixes the path; then what may fail on that path; then the operations in order, in one revision.
+// So it happens whole or not at all.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "cp/mvcc.h"
+
+namespace capstan::cp {
+
+// Static checks of any request on keys: empty keys, contradicting flags, too many or too deep
+// operations, the same key written twice.
+std::optional<Refusal> check_static(const RequestBody& body);
+
+// True if no branch holds a put or a delete.
+bool is_read_only(const TxnRequest& txn);
+// True if it holds ranges only, each of which may be served from local state.
+bool is_serializable(const TxnRequest& txn);
+
+// One transaction against one state.
+class TxnRun {
+ public:
+  TxnRun(Mvcc& mvcc, const TxnRequest& txn);
+
+  // What on the chosen path cannot be done; then nothing may be run.
+  std::optional<Refusal> check() const;
+  // Between mvcc.begin() and mvcc.end() if it writes.
+  TxnResult run();
+
+ private:
+  void decide(const TxnRequest& txn);
+  std::optional<Refusal> check(const TxnRequest& txn, std::size_t& step) const;
+  TxnResult run(const TxnRequest& txn, std::size_t& step);
+
+  Mvcc& mvcc_;
+  const TxnRequest& txn_;
+  std::vector<bool> path_;  // success or failure, of each transaction met, outer first
+};
+
+// What applying a put would refuse: leases do not exist yet, ignore_* needs the key.
+std::optional<Refusal> check_put(const Mvcc& mvcc, const PutView& put);
+
+}  // namespace capstan::cp
