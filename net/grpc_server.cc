@@ -120,6 +120,7 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   static int on_frame(nghttp2_session*, const nghttp2_frame*, void* self);
   static int on_data(nghttp2_session*, std::uint8_t flags, std::int32_t stream,
                      const std::uint8_t* data, std::size_t bytes, void* self);
+  static int on_frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
   static int on_stream_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self);
   static ssize_t read_response(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
                                std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
@@ -189,6 +190,7 @@ nghttp2_session_callbacks* GrpcSession::callbacks() {
     nghttp2_session_callbacks_set_on_header_callback(made, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
     return made;
   }();
@@ -473,10 +475,6 @@ void GrpcSession::refuse(Call& call, GrpcCode code, std::string_view message, Re
   if (!detail.empty() && reply.detail != message) headers.add_unique("capstan-detail", detail);
   if (!text.write_id.empty()) headers.add_unique("capstan-write-id", text.write_id);
   nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), nullptr);
-  // The rest of the request is of no interest; without this the stream would wait for its end.
-  if (!call.request_ended) {
-    nghttp2_submit_rst_stream(h2_, NGHTTP2_FLAG_NONE, call.stream, NGHTTP2_NO_ERROR);
-  }
 }
 
 ssize_t GrpcSession::read_response(nghttp2_session* h2, std::int32_t stream, std::uint8_t* to,
@@ -537,6 +535,18 @@ int GrpcSession::on_data(nghttp2_session*, std::uint8_t, std::int32_t stream,
     session.take_data(*call, {reinterpret_cast<const char*>(data), bytes});
   }
   return 0;
+}
+
+// A refusal may end the stream before the client has said all. The rest is of no interest, and
+// without a reset the stream would wait for its end. Not earlier: a reset that is queued keeps
+// nghttp2 from sending the refusal.
+int GrpcSession::on_frame_sent(nghttp2_session* h2, const nghttp2_frame* frame, void* self) {
+  if (frame->hd.type != NGHTTP2_HEADERS || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
+    return 0;
+  }
+  const Call* call = static_cast<GrpcSession*>(self)->call_of(frame->hd.stream_id);
+  if (call == nullptr || call->request_ended) return 0;
+  return nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
 int GrpcSession::on_stream_close(nghttp2_session*, std::int32_t stream, std::uint32_t, void* self) {

@@ -1,0 +1,55 @@
+// A node of one map, behind the real front door: enough of etcd's semantics for clients to be
+// content, and knobs for what a real node does rarely.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/handler.h"
+
+namespace capstan::test {
+
+class FakeHandler final : public net::Handler {
+ public:
+  // Answers wait in `waiting` until answer_waiting() when true.
+  bool defer_answers = false;
+  // Given instead of an answer of the map.
+  std::optional<Reply> forced;
+  bool ready = true;
+  bool lab_allowed = true;
+  Mode mode = Mode::kCp;
+
+  // What was asked, newest last; kept only while `keep_requests`.
+  bool keep_requests = true;
+  std::vector<Request> requests;
+  std::uint64_t handled = 0;
+
+  void handle(Request request, Answer answer) override;
+  net::Health health() override;
+  std::string metrics_text() override;
+  void lab(net::LabCommand command, net::LabAnswer answer) override;
+  std::string_view name_of(NodeId node) const override;
+
+  void answer_waiting();
+  std::size_t waiting() const { return waiting_.size(); }
+  std::uint64_t revision() const { return revision_; }
+  std::size_t keys() const { return map_.size(); }
+
+ private:
+  Reply reply_to(const Request& request);
+  RangeResult range(const RangeRequest& request) const;
+  TxnResult txn(const TxnRequest& request);
+  bool holds(const Compare& compare) const;
+  ResponseOp run(const RequestOp& op);
+  StatusResult status() const;
+
+  std::map<std::string, KeyValue, std::less<>> map_;
+  std::uint64_t revision_ = 1;
+  std::uint64_t writes_ = 0;
+  std::vector<std::pair<Request, Answer>> waiting_;
+  std::vector<net::LabFault> faults_;
+};
+
+}  // namespace capstan::test
