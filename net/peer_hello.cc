@@ -23,6 +23,8 @@ std::string encode_hello(const Hello& hello) {
     put_bytes(out, member.name);
     put_bytes(out, member.address);
   }
+  put_varint(out, hello.client_urls.size());
+  for (const std::string& url : hello.client_urls) put_bytes(out, url);
   return out;
 }
 
@@ -46,6 +48,9 @@ Result<Hello> decode_hello(ByteView payload) {
     member.address = in.bytes();
     hello.members.push_back(std::move(member));
   }
+  const std::uint64_t urls = in.varint();
+  if (!in.plausible(urls, 1)) return fail(ErrorCode::kMalformed, "hello");
+  for (std::uint64_t i = 0; i < urls; ++i) hello.client_urls.emplace_back(in.bytes());
   // What a later format adds behind is not for us.
   if (!in.ok()) return fail(ErrorCode::kMalformed, "hello");
   return hello;
@@ -112,6 +117,15 @@ std::optional<std::string> mismatch(const Hello& ours, const Hello& theirs) {
     return them + " looks for another member where " + us + " answers: check --join";
   }
   return std::nullopt;
+}
+
+std::vector<std::string> printable_urls(const Hello& hello) {
+  std::vector<std::string> out;
+  for (const std::string& url : hello.client_urls) {
+    if (out.size() == 16) break;
+    out.push_back(printable(url));
+  }
+  return out;
 }
 
 }  // namespace capstan::net

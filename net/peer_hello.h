@@ -35,7 +35,8 @@ struct Hello {
   MemberId to;  // whom the sender believes to speak to; 0 when it cannot know
   NodeId node;
   std::string name;
-  std::vector<HelloMember> members;  // all, sorted
+  std::vector<HelloMember> members;      // all, sorted
+  std::vector<std::string> client_urls;  // where the sender takes clients; not compared
 };
 
 std::string encode_hello(const Hello& hello);
@@ -45,5 +46,8 @@ Result<Hello> decode_hello(ByteView payload);
 // Why `theirs` and `ours` cannot belong together, for people; nullopt when they do.
 //   "n2 was started with 2 members, n1 with 1: give every node the same --join"
 std::optional<std::string> mismatch(const Hello& ours, const Hello& theirs);
+
+// The client addresses a peer announced, made safe to show: at most 16 of 200 bytes each.
+std::vector<std::string> printable_urls(const Hello& hello);
 
 }  // namespace capstan::net

@@ -108,7 +108,8 @@ Hello PeerTransport::State::hello_to(MemberId to, bool knock) const {
               .to = to,
               .node = options.node,
               .name = name,
-              .members = {}};
+              .members = {},
+              .client_urls = options.client_urls};
   for (const PeerAddress& member : options.members) {
     hello.members.push_back({member.name, member.host + ':' + std::to_string(member.port)});
   }
@@ -149,6 +150,7 @@ void PeerTransport::State::greeted_by_dialler(Link& link, const Hello& theirs) {
     return refuse(link, theirs.name, *why);
   }
   link.node = theirs.node;
+  peer->seen.client_urls = printable_urls(theirs);
   link.stage = Link::Stage::kGreeted;
   send_own(*peer, link, FrameKind::kHello, encode_hello(hello_to(peer->address.id, false)));
   if (!theirs.knock) return;
@@ -169,6 +171,7 @@ void PeerTransport::State::greeted_by_acceptor(Link& link, Peer& peer, const Hel
     drop(link);
     return say_mismatch(peer.address.name, *why);
   }
+  peer.seen.client_urls = printable_urls(theirs);
   if (!peer.ours_to_dial) return drop(link);  // our knock was heard
   link.node = theirs.node;
   send_own(peer, link, FrameKind::kGo, {});

@@ -60,6 +60,7 @@ struct PeerOptions {
   std::uint64_t token_hash = 0;      // of the cluster's token
   std::vector<PeerAddress> members;  // all configured, itself included, at their advertised address
   std::vector<ListenAddress> listen;
+  std::vector<std::string> client_urls;  // told to every peer, for its list of members
   Micros heartbeat_interval = kHeartbeatInterval;
   Micros election_timeout = kElectionTimeout;        // E
   std::size_t queue_bytes_max = kPeerQueueBytesMax;  // per link
@@ -91,6 +92,7 @@ struct PeerState {
   std::uint64_t connects = 0;   // links ever made
   std::uint64_t disk_changes = 0;
   std::size_t queued_bytes = 0;
+  std::vector<std::string> client_urls;  // as the peer last told; printable, at most 200 bytes each
 };
 
 // Counted at the frame layer, headers and padding included; what faults dropped is not in bytes.

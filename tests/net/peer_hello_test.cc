@@ -17,7 +17,8 @@ Hello hello(const std::string& name, std::uint64_t id) {
           .to = {},
           .node = NodeId{100 + id},
           .name = name,
-          .members = {{"n1", "10.0.0.1:2380"}, {"n2", "10.0.0.2:2380"}}};
+          .members = {{"n1", "10.0.0.1:2380"}, {"n2", "10.0.0.2:2380"}},
+          .client_urls = {"http://10.0.0.1:2379"}};
 }
 
 TEST_CASE("hello: what is said comes back; what later versions add behind is ignored") {
@@ -31,6 +32,7 @@ TEST_CASE("hello: what is said comes back; what later versions add behind is ign
     CHECK(encode_hello(*got) == bytes);
     CHECK(got->knock);
     CHECK(got->members == sent.members);
+    CHECK(got->client_urls == sent.client_urls);
   }
 }
 
@@ -49,9 +51,10 @@ TEST_CASE("hello: every truncation is refused, and no mutation does harm") {
     if (const Result<Hello> got = decode_hello(bad)) {
       ++decoded;
       // What people are told stays printable, whatever a peer calls itself.
-      const auto why = mismatch(hello("n2", 2), *got);
-      for (char c : why.value_or("")) {
-        if (c < ' ' || c > '~') FAIL("control character in: " << *why);
+      std::string shown = mismatch(hello("n2", 2), *got).value_or("");
+      for (const std::string& url : printable_urls(*got)) shown += url;
+      for (char c : shown) {
+        if (c < ' ' || c > '~') FAIL("control character in: " << shown);
       }
     }
   }

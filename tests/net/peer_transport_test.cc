@@ -71,6 +71,7 @@ struct Cluster {
             .token_hash = 5,
             .members = members,
             .listen = {{"127.0.0.1", members[i - 1].port}},
+            .client_urls = {"http://client-" + std::to_string(i)},
             .heartbeat_interval = kHeartbeat,
             .election_timeout = kSilence,
             .queue_bytes_max = 1024 * 1024};
@@ -131,6 +132,8 @@ TEST_CASE("peers: three nodes have one link a pair, and frames arrive in order a
   CHECK(c[1].story.size() == 4);  // +2+3 in some order: nothing was made twice
   CHECK(c.links(1).state(MemberId{2}).node == NodeId{102});
   CHECK(c.links(1).state(MemberId{3}).connects == 1);
+  CHECK(c.links(1).state(MemberId{3}).client_urls == std::vector<std::string>{"http://client-3"});
+  CHECK(c.links(3).state(MemberId{1}).client_urls == std::vector<std::string>{"http://client-1"});
   CHECK(c.links(3).state(MemberId{1}).connects == 1);
 }
 
