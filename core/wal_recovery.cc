@@ -209,21 +209,24 @@ class Recoverer {
     if (!in_gap_ && !last && continued_by(segments_[i + 1])) return {};
     const bool before_gap = !last && segments_[i + 1].header && segments_[i + 1].header->gap_from;
     std::vector<std::size_t> whole;
+    bool some = false;
     const std::uint64_t salt = segments_[i].header->salt;
     for (std::size_t at = from; at + wal::kGroupHeaderBytes <= image_.size();) {
       const wal::Found found = wal::group_at(image_, at, salt);
       if (found.header) {
+        some = true;
         highest_ = std::max(highest_, found.header->number);
         if (!in_gap_ && found.header->durable >= next_) {
           damage(where + ": group " + std::to_string(next_) + " was durable and is bad");
-        } else if (!in_gap_) {
-          out_.torn_tail_cut = last;
         }
         if (found.whole) whole.push_back(at);
       }
       at += found.whole ? found.header->sectors_bytes : wal::kSector;
     }
-    if (!in_gap_ && !before_gap) return {};
+    if (!in_gap_ && !before_gap) {
+      out_.torn_tail_cut = last && some;
+      return {};
+    }
     for (const std::size_t at : whole) {
       if (Status taken = take(*wal::group_at(image_, at, salt).header, out_.salvaged); !taken) {
         return taken;

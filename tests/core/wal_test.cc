@@ -200,7 +200,9 @@ TEST_CASE("wal: a bad last group is torn while nothing proves it, and rot once i
 
 TEST_CASE("wal: what was found at a start counts as durable at the next") {
   FaultFs fs = disk_with(3);
-  { reopened(*fs.directory("wal")); }  // found r0..r2, told its engine
+  {
+    reopened(*fs.directory("wal"));
+  }  // found r0..r2, told its engine
   const std::vector<std::size_t> offsets = group_offsets(fs.image(kFirst));
   fs.flip(kFirst, offsets[2] + wal::kGroupHeaderBytes, 1);
   const auto directory = fs.directory("wal");
