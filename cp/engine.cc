@@ -1,0 +1,286 @@
+#include "cp/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+#include "core/trace.h"
+#include "cp/engine_state.h"
+#include "cp/records.h"
+
+namespace capstan::cp {
+namespace {
+
+constexpr std::uint64_t kHelloTicks = 10;
+
+Config initial_config(const EngineConfig& config) {
+  Config out;
+  for (const Member& member : config.members) out.voters.push_back(member.id);
+  std::ranges::sort(out.voters);
+  return out;
+}
+
+int ticks_of(Micros duration, int least) {
+  return std::max(least, static_cast<int>((duration + kTick - 1) / kTick));
+}
+
+}  // namespace
+
+Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovered& recovered)
+    : config(std::move(c)),
+      actor{config.node, config.incarnation},
+      base(b),
+      disk(d),
+      sender(s),
+      table(b),
+      machine(table),
+      rng(config.seed ^ config.self.value) {
+  for (const Member& member : config.members) names[member.id] = member.name;
+  StateMachine::Position position = machine.load();
+  if (position.config.voters.empty()) position.config = initial_config(config);
+  checkpointed = applied = position.applied;
+
+  Replayed replayed = replay(recovered, applied, position.config);
+  for (const auto& [index, at] : replayed.positions) {
+    if (!positions.empty() && positions.back().second == at) {
+      positions.back().first = index;
+    } else {
+      positions.emplace_back(index, at);
+    }
+  }
+  RaftOptions options;
+  options.self = config.self;
+  options.life = actor;
+  options.heartbeat_ticks = ticks_of(config.heartbeat_interval, 1);
+  options.election_ticks = ticks_of(config.election_timeout, options.heartbeat_ticks + 1);
+  raft.emplace(options, std::move(replayed.state), rng.split());
+  // What is rotten stays in the WAL until a checkpoint has gone past it.
+  force_checkpoint = !recovered.impaired.empty();
+}
+
+void Engine::State::receive(MemberId from, Message message) {
+  heard_at[from] = now.monotonic;
+  raft->step(from, message);
+  if (raft->leader() == from) leader_heard_at = now.monotonic;
+  const Term term = message.term;
+  if (auto* forward = std::get_if<Forward>(&message.body)) {
+    on_forward(from, term, *forward);
+  } else if (auto* refused = std::get_if<ForwardRefused>(&message.body)) {
+    on_forward_refused(*refused);
+  } else if (auto* request = std::get_if<ReadRequest>(&message.body)) {
+    on_read_request(from, term, *request);
+  } else if (auto* answer = std::get_if<ReadReply>(&message.body)) {
+    on_read_reply(*answer);
+  } else if (auto* chunk = std::get_if<SnapshotChunk>(&message.body)) {
+    on_snapshot_chunk(from, term, std::move(*chunk));
+  } else if (auto* staged = std::get_if<SnapshotReply>(&message.body)) {
+    on_snapshot_reply(from, term, *staged);
+  }
+}
+
+void Engine::State::say_hello() {
+  for (const Member& member : config.members) {
+    if (member.id != config.self) sender.send(member.id, {raft->term(), raft->hello()});
+  }
+}
+
+void Engine::State::tick() {
+  ++ticks;
+  if (started_at < 0) started_at = now.monotonic;
+  raft->tick();
+  if (ticks % kHelloTicks == 1) say_hello();
+  if (quorum_in_reach()) {
+    lost_since = -1;
+  } else if (lost_since < 0) {
+    lost_since = now.monotonic;
+    trace(Level::kWarn, "quorum_lost", no_quorum_text());
+  }
+  expire();
+  resend_forwards(false);
+  pump_snapshot();
+  maybe_checkpoint();
+  finish_stop();
+}
+
+void Engine::State::end_turn() {
+  if (raft->leader() != known_leader || raft->term() != known_term) {
+    if (raft->term() != known_term) forwards.clear();
+    known_leader = raft->leader();
+    known_term = raft->term();
+    requeue_reads();
+  }
+  give_work();
+  carry_out(raft->take_ready(apply_limit()));
+  serve_reads();
+  maybe_checkpoint();
+  pump_snapshot();
+}
+
+void Engine::State::carry_out(Ready ready) {
+  write_out(ready);
+  for (Outgoing& out : ready.send_now) sender.send(out.to, std::move(out.message));
+  send_after_writes(std::move(ready.send_after_durable));
+  for (const Entry& entry : ready.committed) apply(entry);
+  if (ready.reads) {
+    const auto [round, index] = *ready.reads;
+    while (!round_reads.empty() && round_reads.begin()->first <= round) {
+      for (Read& read : round_reads.begin()->second.reads) {
+        indexed_reads.emplace(index, std::move(read));
+      }
+      round_reads.erase(round_reads.begin());
+    }
+    while (!round_requests.empty() && round_requests.begin()->first <= round) {
+      for (const auto& [from, request] : round_requests.begin()->second) {
+        sender.send(from, {raft->term(), ReadReply{request.origin, request.number, false, index}});
+        // The follower must learn that this much is committed, or it could not serve.
+        sender.send(from, {raft->term(), Heartbeat{raft->commit(), {}, {}, {}, {}}});
+      }
+      round_requests.erase(round_requests.begin());
+    }
+  }
+  for (MemberId member : ready.need_snapshot) snapshot_wanted.insert(member);
+  for (const Event& event : ready.events) {
+    trace(Level::kInfo, event.name, config.name + ": " + event.text);
+    if (event.name == "restored" || event.name == "formed") say_hello();
+  }
+}
+
+std::size_t Engine::State::in_reach() const {
+  std::size_t count = 1;
+  for (const auto& [member, at] : heard_at) {
+    if (member != config.self && now.monotonic - at < election_timeout()) ++count;
+  }
+  return count;
+}
+
+bool Engine::State::hears_leader() const {
+  if (raft->is_leader()) return true;
+  return raft->leader() && leader_heard_at >= 0 &&
+         now.monotonic - leader_heard_at < election_timeout();
+}
+
+// A leader that is heard has a quorum, or will soon cease to be one.
+bool Engine::State::quorum_in_reach() const {
+  return in_reach() >= raft->quorum() || (!raft->is_leader() && hears_leader());
+}
+
+const std::string& Engine::State::name_of(MemberId member) const {
+  static const std::string kNobody;
+  const auto at = names.find(member);
+  return at == names.end() ? kNobody : at->second;
+}
+
+void Engine::State::describe(StatusResult& status) const {
+  const bool normal = raft->standing() == Standing::kNormal && !installing;
+  status.role = normal ? std::string(to_text(raft->role())) : "recovering";
+  status.leader = raft->leader();
+  status.leader_name = name_of(raft->leader());
+  status.term = raft->term().value;
+  status.index = raft->log().last_index().value;
+  status.committed = raft->commit().value;
+  status.applied = applied.index.value;
+  status.revision = machine.revision();
+  status.voters = static_cast<int>(raft->config().voters.size());
+  status.quorum = static_cast<int>(raft->quorum());
+  status.reachable = static_cast<int>(in_reach());
+  status.alone_for = lost_since < 0 ? -1 : now.monotonic - lost_since;
+  status.durability = disk.durability();
+  status.keys = machine.facts().keys;
+  status.table_bytes = table.bytes();
+  status.base_bytes = base.bytes_used();
+  status.wal_bytes = disk.wal_bytes();
+  for (PeerStatus& peer : status.peers) {
+    if (peer.id == config.self) {
+      peer.reachable = true;
+      peer.last_heard_ago = 0;
+      peer.match = raft->log().stable().value;
+      continue;
+    }
+    if (const auto at = heard_at.find(peer.id); at != heard_at.end()) {
+      peer.last_heard_ago = now.monotonic - at->second;
+      peer.reachable = peer.last_heard_ago < election_timeout();
+    }
+    const auto progress = raft->progress().find(peer.id);
+    if (progress != raft->progress().end()) peer.match = progress->second.match.value;
+  }
+  if (!raft->leader()) status.errors.push_back("no leader");
+  if (lost_since >= 0) status.errors.push_back(no_quorum_text());
+  if (raft->standing() == Standing::kImpaired) {
+    status.errors.push_back(config.name +
+                            " lost part of its log and is being restored; it does not vote yet");
+  }
+  if (raft->standing() == Standing::kFresh) {
+    status.errors.push_back("waiting for every configured member, to form the cluster");
+  }
+  if (!disk.writes_allowed()) status.errors.push_back("disk nearly full: writes are refused");
+}
+
+bool Engine::State::ready() const {
+  if (installing || stopping || raft->standing() != Standing::kNormal) return false;
+  return raft->is_leader() ? raft->established() : hears_leader();
+}
+
+void Engine::State::finish_stop() {
+  if (!stopping || !stopped) return;
+  const bool idle = writes.empty() && !raft->is_leader();
+  const bool alone = raft->is_leader() && !raft->transferring() && writes.empty();
+  if (!idle && !alone && now.monotonic < stop_deadline) return;
+  for (auto& [sequence, write] : std::exchange(writes, {})) {
+    const bool given = bool(write.given);
+    write.answer(
+        given ? unknown(write_id(sequence), Reason::kShuttingDown, now.monotonic - write.since)
+              : refusal(Reason::kShuttingDown,
+                        "refused: " + config.name + " is stopping. Not applied; safe to retry."));
+  }
+  queue.clear();
+  std::exchange(stopped, nullptr)();
+}
+
+// ---- The face
+// ------------------------------------------------------------------------------------
+
+Engine::Engine(EngineConfig config, Base& base, Disk& disk, Sender& sender, Recovered recovered)
+    : state_(std::make_unique<State>(std::move(config), base, disk, sender, recovered)) {}
+Engine::~Engine() = default;
+
+void Engine::begin_turn(Now now) { state_->now = now; }
+void Engine::receive(MemberId from, Message message) { state_->receive(from, std::move(message)); }
+void Engine::tick() { state_->tick(); }
+void Engine::submit(Request request, Answer answer) {
+  state_->submit(std::move(request), std::move(answer));
+}
+void Engine::peer_connected(MemberId peer) {
+  state_->connected.insert(peer);
+  state_->raft->peer_connected(peer);
+  state_->sender.send(peer, {state_->raft->term(), state_->raft->hello()});
+  if (peer == state_->raft->leader()) state_->resend_forwards(true);
+}
+void Engine::peer_disconnected(MemberId peer) {
+  state_->connected.erase(peer);
+  state_->raft->peer_disconnected(peer);
+}
+void Engine::end_turn() { state_->end_turn(); }
+void Engine::describe(StatusResult& status) const { state_->describe(status); }
+bool Engine::ready() const { return state_->ready(); }
+
+void Engine::stop(std::move_only_function<void()> done) {
+  state_->stopping = true;
+  state_->stopped = std::move(done);
+  state_->stop_deadline = state_->now.monotonic + kSecond;
+  state_->raft->transfer_leadership();
+}
+
+void Engine::on_base_error(std::function<void(const Error&)> handler) {
+  state_->table.on_base_error(std::move(handler));
+}
+
+const Raft& Engine::raft() const { return *state_->raft; }
+Index Engine::applied() const { return state_->applied.index; }
+Index Engine::checkpointed() const { return state_->checkpointed.index; }
+Revision Engine::revision() const { return state_->machine.revision(); }
+std::uint64_t Engine::state_digest() const { return state_->machine.facts().digest; }
+void Engine::on_apply(std::function<void(const Entry&)> observer) {
+  state_->observer = std::move(observer);
+}
+
+}  // namespace capstan::cp

@@ -1,0 +1,522 @@
+// The clients' side of the engine: taking requests, giving them to the log or the leader,
+// answering.
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "core/check.h"
+#include "cp/command.h"
+#include "cp/engine_state.h"
+#include "cp/txn.h"
+
+namespace capstan::cp {
+namespace {
+
+// A write under way when the quorum goes is given this long to be saved by a heal.
+constexpr Micros kGraceAfterLoss = 500 * kMillisecond;
+constexpr Micros kRequestTimeout = 5 * kSecond;
+// How many E a new request waits for an election while a quorum is in reach.
+constexpr Micros kPatience = 3;
+constexpr Micros kResendAfter = 200 * kMillisecond;
+// Numbers this far behind the newest count as taken: a packet that late is a duplicate.
+constexpr std::uint64_t kForwardWindow = 4096;
+constexpr std::size_t kRequestIdBytesMax = 256;
+
+std::string seconds(Micros duration) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(duration) / 1e6);
+  return text;
+}
+
+constexpr std::string_view kNotApplied = " Not applied; safe to retry.";
+
+}  // namespace
+
+Reply Engine::State::reply() const {
+  Reply out;
+  out.header = {config.cluster, config.self, machine.revision(), raft->term()};
+  out.epoch = config.epoch;
+  out.durability = disk.durability();
+  return out;
+}
+
+Reply Engine::State::refusal(Reason reason, std::string detail) const {
+  Reply out = reply();
+  out.outcome = Outcome::kFailed;
+  out.reason = reason;
+  out.detail = std::move(detail);
+  return out;
+}
+
+Reply Engine::State::unknown(const WriteId& id, Reason reason, Micros waited) const {
+  Reply out = reply();
+  out.outcome = Outcome::kUnknown;
+  out.reason = reason;
+  out.write_id = id;
+  out.detail = "unknown: no majority confirmed " + to_text(id, config.name) + " within " +
+               seconds(waited) + "; it may still be applied. Read the key before writing again.";
+  return out;
+}
+
+std::string Engine::State::no_quorum_text() const {
+  const std::size_t reached = in_reach();
+  Micros silent = now.monotonic - std::max<Micros>(started_at, 0);
+  for (const auto& [member, at] : heard_at) {
+    const Micros quiet = now.monotonic - at;
+    if (quiet >= election_timeout()) silent = std::min(silent, quiet);
+  }
+  return "no quorum. " + config.name + " reaches " + std::to_string(reached) + " of " +
+         std::to_string(raft->config().voters.size()) + " voters (needs " +
+         std::to_string(raft->quorum()) + "); " + (reached == 1 ? "nobody" : "nobody else") +
+         " heard for " + seconds(silent) + ".";
+}
+
+// ---- Taking requests ----------------------------------------------------------------------------
+
+void Engine::State::submit(Request request, Answer answer) {
+  if (stopping) {
+    return answer(refusal(Reason::kShuttingDown,
+                          "refused: " + config.name + " is stopping." + std::string(kNotApplied)));
+  }
+  if (auto problem = check_static(request.body)) {
+    return answer(refusal(problem->reason, std::move(problem->detail)));
+  }
+  const std::size_t pending =
+      writes.size() + read_queue.size() + indexed_reads.size() + asked_reads.size();
+  if (pending >= kPendingRequestsMax) {
+    return answer(refusal(Reason::kOverloaded,
+                          "refused: too many requests are waiting." + std::string(kNotApplied)));
+  }
+  const auto* txn = std::get_if<TxnRequest>(&request.body);
+  if (std::holds_alternative<RangeRequest>(request.body) ||
+      (txn != nullptr && is_read_only(*txn))) {
+    return submit_read(std::move(request), std::move(answer));
+  }
+  if (txn != nullptr || std::holds_alternative<PutRequest>(request.body) ||
+      std::holds_alternative<DeleteRangeRequest>(request.body)) {
+    return submit_write(std::move(request), std::move(answer));
+  }
+  answer(refusal(Reason::kNotSupported, "refused: CP keys have no conflicts and no books"));
+}
+
+void Engine::State::submit_write(Request request, Answer answer) {
+  if (request.request_id.size() > kRequestIdBytesMax) {
+    return answer(refusal(Reason::kInvalid, "refused: the request id is longer than 256 bytes"));
+  }
+  const bool needs_space = !std::holds_alternative<DeleteRangeRequest>(request.body);
+  if (needs_space && !disk.writes_allowed()) {
+    return answer(
+        refusal(Reason::kNoSpace, "refused: the disk of " + config.name +
+                                      " is nearly full. Not applied; reads and deletes work."));
+  }
+  if (lost_since >= 0) {
+    return answer(
+        refusal(Reason::kNoQuorum, "refused: " + no_quorum_text() + std::string(kNotApplied)));
+  }
+  const std::uint64_t sequence = ++last_sequence;
+  Write write;
+  write.command = encode_command(write_id(sequence), request.request_id, request.body);
+  if (write.command.size() > kRequestBytesMax + kKeyBytesMax) {
+    return answer(refusal(Reason::kTooLarge, "refused: the request is larger than 1.5 MiB"));
+  }
+  write.answer = std::move(answer);
+  write.since = now.monotonic;
+  write.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
+                                                        : kRequestTimeout);
+  write.needs_space = needs_space;
+  writes.emplace_hint(writes.end(), sequence, std::move(write));
+  queue.push_back(sequence);
+}
+
+void Engine::State::submit_read(Request request, Answer answer) {
+  Read read;
+  bool local = false;
+  if (auto* range = std::get_if<RangeRequest>(&request.body)) {
+    local = range->serializable;
+    read.body = std::move(*range);
+  } else {
+    auto& txn = std::get<TxnRequest>(request.body);
+    local = is_serializable(txn);
+    read.body = std::move(txn);
+  }
+  read.answer = std::move(answer);
+  read.since = now.monotonic;
+  read.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
+                                                       : kRequestTimeout);
+  if (local) {
+    indexed_reads.emplace(Index{}, std::move(read));  // served at the end of this turn
+    return;
+  }
+  if (lost_since >= 0) {
+    return read.answer(
+        refusal(Reason::kNoQuorum,
+                "refused: " + no_quorum_text() + " Old values are here: serializable reads work."));
+  }
+  read_queue.push_back(std::move(read));
+}
+
+// ---- Giving them away ---------------------------------------------------------------------------
+
+void Engine::State::give_work() {
+  if (raft->is_leader()) {
+    if (!raft->transferring()) give_writes_as_leader();
+  } else {
+    forwarded.clear();  // of a term in which we no longer lead
+    if (raft->leader() && !queue.empty()) forward_writes();
+  }
+  give_reads();
+}
+
+// All commands of a turn share one entry up to kEntryBytesMax; a larger one goes alone.
+void Engine::State::give_writes_as_leader() {
+  std::string batch;
+  std::vector<std::uint64_t> members;
+  const auto flush = [&] {
+    if (batch.empty()) return;
+    const bool accepted = raft->propose(shared_bytes(std::exchange(batch, {}))).has_value();
+    for (std::uint64_t sequence : std::exchange(members, {})) {
+      const auto at = writes.find(sequence);
+      if (accepted) {
+        at->second.given = raft->term();
+      } else {
+        Answer answer = std::move(at->second.answer);
+        writes.erase(at);
+        answer(refusal(
+            Reason::kOverloaded,
+            "refused: more is uncommitted than this node will hold." + std::string(kNotApplied)));
+      }
+    }
+  };
+  const auto add = [&](const std::string& command) {
+    if (!batch.empty() && batch.size() + command.size() + 5 > kEntryBytesMax) flush();
+    put_bytes(batch, command);
+  };
+  for (const std::string& command : std::exchange(forwarded, {})) add(command);
+  for (std::uint64_t sequence : std::exchange(queue, {})) {
+    const auto at = writes.find(sequence);
+    if (at == writes.end()) continue;  // answered meanwhile
+    add(at->second.command);
+    members.push_back(sequence);
+  }
+  flush();
+}
+
+void Engine::State::forward_writes() {
+  Forward forward{actor, 0, {}};
+  Given given;
+  std::size_t bytes = 0;
+  const auto flush = [&] {
+    if (forward.commands.empty()) return;
+    forward.number = ++last_forward;
+    given.term = raft->term();
+    given.sent = now.monotonic;
+    forwards.emplace(forward.number, std::exchange(given, {}));
+    sender.send(raft->leader(), {raft->term(), std::exchange(forward, {actor, 0, {}})});
+    bytes = 0;
+  };
+  for (std::uint64_t sequence : std::exchange(queue, {})) {
+    const auto at = writes.find(sequence);
+    if (at == writes.end()) continue;
+    if (bytes > 0 && bytes + at->second.command.size() > kEntryBytesMax) flush();
+    bytes += at->second.command.size();
+    at->second.given = raft->term();
+    forward.commands.push_back(at->second.command);
+    given.sequences.push_back(sequence);
+  }
+  flush();
+}
+
+// The leader takes each number once, so saying it again is harmless: only what was lost on the way
+// is news to it.
+void Engine::State::resend_forwards(bool all) {
+  if (raft->is_leader() || !raft->leader()) return;
+  for (auto at = forwards.begin(); at != forwards.end();) {
+    auto& [number, given] = *at;
+    std::erase_if(given.sequences, [this](std::uint64_t s) { return !writes.contains(s); });
+    // Given to another term, it may be in that term's log: it must not be offered to this one.
+    if (given.sequences.empty() || given.term != raft->term()) {
+      at = forwards.erase(at);
+      continue;
+    }
+    if (all || now.monotonic - given.sent >= kResendAfter) {
+      Forward forward{actor, number, {}};
+      for (std::uint64_t sequence : given.sequences) {
+        forward.commands.push_back(writes.at(sequence).command);
+      }
+      given.sent = now.monotonic;
+      sender.send(raft->leader(), {raft->term(), std::move(forward)});
+    }
+    ++at;
+  }
+}
+
+void Engine::State::give_reads() {
+  if (read_queue.empty() || !raft->leader()) return;
+  Asked asked;
+  asked.at = now.monotonic;
+  for (Read& read : std::exchange(read_queue, {})) asked.reads.push_back(std::move(read));
+  if (raft->is_leader()) {
+    std::vector<Read>& joined = round_reads[raft->join_read_round()].reads;
+    std::ranges::move(asked.reads, std::back_inserter(joined));
+    return;
+  }
+  sender.send(raft->leader(), {raft->term(), ReadRequest{actor, ++last_read}});
+  asked_reads.emplace(last_read, std::move(asked));
+}
+
+// Reads change nothing, so they are simply asked again.
+void Engine::State::requeue_reads() {
+  for (auto& [round, asked] : std::exchange(round_reads, {})) {
+    for (Read& read : asked.reads) read_queue.push_back(std::move(read));
+  }
+  for (auto& [number, asked] : std::exchange(asked_reads, {})) {
+    for (Read& read : asked.reads) read_queue.push_back(std::move(read));
+  }
+  round_requests.clear();
+}
+
+// ---- Between leader and follower ----------------------------------------------------------------
+
+void Engine::State::on_forward(MemberId from, Term term, const Forward& forward) {
+  // Only the leader of exactly that term may take it: whoever sees an entry of a later term then
+  // knows that what was not applied before never will be.
+  if (!raft->is_leader() || term != raft->term()) return;
+  if (taken_term != term) {
+    taken.clear();
+    taken_term = term;
+  }
+  Taken& seen = taken[from];
+  if (seen.origin != forward.origin) {
+    // Another life of that process; an earlier one has nothing to say any more.
+    if (seen.origin.node == forward.origin.node &&
+        seen.origin.incarnation > forward.origin.incarnation) {
+      return;
+    }
+    seen = {forward.origin, {}};
+  }
+  const std::uint64_t newest = seen.numbers.empty() ? 0 : *seen.numbers.rbegin();
+  if (forward.number + kForwardWindow < newest) return;
+  if (!seen.numbers.insert(forward.number).second) return;
+  while (seen.numbers.size() > kForwardWindow) seen.numbers.erase(seen.numbers.begin());
+
+  Reason reason = Reason::kNone;
+  std::string detail;
+  for (const std::string& command : forward.commands) {
+    const std::optional<Command> decoded = decode_command(command);
+    if (!decoded || decoded->id.actor != forward.origin) {
+      reason = Reason::kInvalid;
+      detail = "refused: the leader cannot read the command";
+    } else if (!disk.writes_allowed() &&
+               !std::holds_alternative<DeleteRangeRequest>(decoded->body)) {
+      reason = Reason::kNoSpace;
+      detail = "refused: the disk of " + config.name + ", the leader, is nearly full. Not applied.";
+    }
+  }
+  if (stopping || forwarded.size() >= kPendingRequestsMax) {
+    reason = stopping ? Reason::kNotLeader : Reason::kOverloaded;
+    detail = "refused: the leader takes no more writes now." + std::string(kNotApplied);
+  }
+  if (reason != Reason::kNone) {
+    sender.send(from, {term, ForwardRefused{forward.origin, forward.number, reason, detail}});
+    return;
+  }
+  for (const std::string& command : forward.commands) forwarded.push_back(command);
+}
+
+void Engine::State::on_forward_refused(const ForwardRefused& refused) {
+  if (refused.origin != actor) return;
+  const auto at = forwards.find(refused.number);
+  if (at == forwards.end()) return;
+  for (std::uint64_t sequence : at->second.sequences) {
+    const auto write = writes.find(sequence);
+    if (write == writes.end()) continue;
+    if (refused.reason == Reason::kNotLeader) {  // it is handing over: wait for the next one
+      write->second.given = {};
+      queue.push_back(sequence);
+      continue;
+    }
+    Answer answer = std::move(write->second.answer);
+    writes.erase(write);
+    answer(refusal(refused.reason, refused.detail));
+  }
+  forwards.erase(at);
+  std::ranges::sort(queue);
+}
+
+void Engine::State::on_read_request(MemberId from, Term term, const ReadRequest& request) {
+  if (raft->is_leader()) {
+    round_requests[raft->join_read_round()].emplace_back(from, request);
+  } else {
+    sender.send(from, {term, ReadReply{request.origin, request.number, true, {}}});
+  }
+}
+
+void Engine::State::on_read_reply(const ReadReply& reply) {
+  if (reply.origin != actor) return;
+  const auto at = asked_reads.find(reply.number);
+  if (at == asked_reads.end()) return;
+  for (Read& read : at->second.reads) {
+    if (reply.refused) {
+      read_queue.push_back(std::move(read));
+    } else {
+      indexed_reads.emplace(reply.index, std::move(read));
+    }
+  }
+  asked_reads.erase(at);
+}
+
+// ---- Answering ----------------------------------------------------------------------------------
+
+void Engine::State::apply(const Entry& entry) {
+  CAPSTAN_ASSERT(entry.index == next(applied.index));
+  if (observer) observer(entry);
+  if (entry.bytes() > 0 && entry.kind == EntryKind::kCommands) {
+    Reader in(*entry.data);
+    while (in.ok() && !in.done()) {
+      const ByteView command = in.bytes();
+      if (in.ok()) answer_write(machine.apply(command), entry.index);
+    }
+  }
+  const bool new_term = entry.term > applied.term;
+  applied = entry.id();
+  if (new_term) offer_dead_writes_again(entry.term);
+}
+
+void Engine::State::answer_write(const Applied& applied_write, Index index) {
+  if (applied_write.id.actor != actor) return;
+  const auto at = writes.find(applied_write.id.sequence.value);
+  if (at == writes.end()) return;  // its client was told `unknown` before
+  Answer answer = std::move(at->second.answer);
+  writes.erase(at);
+  if (applied_write.refusal) {
+    Reply out = refusal(applied_write.refusal->reason, applied_write.refusal->detail);
+    return answer(std::move(out));
+  }
+  Reply out = reply();
+  out.header.revision = applied_write.revision;
+  out.write_id = applied_write.first ? applied_write.first : applied_write.id;
+  out.body = applied_write.body;
+  out.replicas_all = static_cast<int>(raft->config().voters.size());
+  out.replicas_have = static_cast<int>(raft->quorum());
+  if (raft->is_leader()) {
+    int have = raft->log().stable() >= index ? 1 : 0;
+    for (const auto& [member, progress] : raft->progress()) have += progress.match >= index;
+    out.replicas_have = std::max(out.replicas_have, have);
+  }
+  answer(std::move(out));
+}
+
+// Everything given to earlier terms lies before this entry or nowhere.
+void Engine::State::offer_dead_writes_again(Term applied_term) {
+  bool any = false;
+  for (auto& [sequence, write] : writes) {
+    if (!write.given || write.given >= applied_term) continue;
+    write.given = {};
+    queue.push_back(sequence);
+    any = true;
+  }
+  if (any) std::ranges::sort(queue);
+}
+
+void Engine::State::serve_reads() {
+  while (!indexed_reads.empty() && indexed_reads.begin()->first <= applied.index) {
+    const bool local = !indexed_reads.begin()->first;
+    Read read = std::move(indexed_reads.begin()->second);
+    indexed_reads.erase(indexed_reads.begin());
+    if (installing) {
+      read.answer(
+          refusal(Reason::kRecovering,
+                  "refused: " + config.name + " is installing a snapshot; try again shortly."));
+      continue;
+    }
+    Reply out = reply();
+    std::optional<Refusal> problem;
+    if (const auto* range = std::get_if<RangeRequest>(&read.body)) {
+      problem = machine.read(*range, out.body.emplace<RangeResult>());
+    } else {
+      problem = machine.read(std::get<TxnRequest>(read.body), out.body.emplace<TxnResult>());
+    }
+    if (problem) {
+      read.answer(refusal(problem->reason, problem->detail));
+      continue;
+    }
+    if (local && !hears_leader()) {
+      out.age_at_least = now.monotonic - std::max(leader_heard_at, started_at);
+    }
+    read.answer(std::move(out));
+  }
+}
+
+// Time passes for whoever waits.
+void Engine::State::expire() {
+  expire_writes();
+  expire_reads();
+}
+
+void Engine::State::expire_writes() {
+  const bool lost = lost_since >= 0;
+  const bool hopeless = lost && now.monotonic - lost_since >= kGraceAfterLoss;
+  const Micros patience = kPatience * election_timeout();
+  bool dropped = false;
+  for (auto at = writes.begin(); at != writes.end();) {
+    Write& write = at->second;
+    const Micros waited = now.monotonic - write.since;
+    const bool given = bool(write.given);
+    const bool late = now.monotonic >= write.deadline;
+    const bool drop = late || (given ? hopeless : lost || (waited >= patience && !raft->leader()));
+    if (!drop) {
+      ++at;
+      continue;
+    }
+    dropped = true;
+    Reply out;
+    if (given) {
+      out = unknown(write_id(at->first), late ? Reason::kTimeout : Reason::kLeaderLost, waited);
+    } else if (lost) {
+      out = refusal(Reason::kNoQuorum, "refused: " + no_quorum_text() + std::string(kNotApplied));
+    } else {
+      out = refusal(late ? Reason::kTimeout : Reason::kNoLeader,
+                    "refused: no leader for " + seconds(waited) + "; an election is on." +
+                        std::string(kNotApplied));
+    }
+    Answer answer = std::move(write.answer);
+    at = writes.erase(at);
+    answer(std::move(out));
+  }
+  if (dropped) {
+    std::erase_if(queue, [this](std::uint64_t sequence) { return !writes.contains(sequence); });
+  }
+}
+
+void Engine::State::expire_reads() {
+  const bool lost = lost_since >= 0;
+  const Micros patience = kPatience * election_timeout();
+  const auto expire_read = [&](Read& read) {
+    const bool late = now.monotonic >= read.deadline;
+    const bool waits_for_leader = !raft->leader() && now.monotonic - read.since >= patience;
+    if (!late && !lost && !waits_for_leader) return false;
+    const Reason reason = lost ? Reason::kNoQuorum : late ? Reason::kTimeout : Reason::kNoLeader;
+    const std::string why =
+        lost ? no_quorum_text()
+             : "no leader confirmed the read within " + seconds(now.monotonic - read.since) + ".";
+    read.answer(
+        refusal(reason, "refused: " + why + " Old values are here: serializable reads work."));
+    return true;
+  };
+  std::erase_if(read_queue, expire_read);
+  for (auto at = asked_reads.begin(); at != asked_reads.end();) {
+    Asked& asked = at->second;
+    std::erase_if(asked.reads, expire_read);
+    const bool unanswered = now.monotonic - asked.at >= kResendAfter;
+    if (unanswered) {
+      for (Read& read : asked.reads) read_queue.push_back(std::move(read));
+    }
+    at = unanswered || asked.reads.empty() ? asked_reads.erase(at) : std::next(at);
+  }
+  for (auto& [round, asked] : round_reads) std::erase_if(asked.reads, expire_read);
+  for (auto at = indexed_reads.begin(); at != indexed_reads.end();) {
+    at = expire_read(at->second) ? indexed_reads.erase(at) : std::next(at);
+  }
+}
+
+}  // namespace capstan::cp

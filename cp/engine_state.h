@@ -1,0 +1,197 @@
+// The inside of cp::Engine; only engine*.cc include it.
+//
+// Three groups of work under way, each with one owner:
+//   writes   by sequence, from submit() until applied here, refused, or past their time
+//   reads    queued -> asked (a read round, or the leader) -> waiting for an index -> served
+//   disk     writes in order, a checkpoint, a snapshot being sent or installed
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/table.h"
+#include "cp/engine.h"
+#include "cp/snapshot.h"
+#include "cp/state_machine.h"
+
+namespace capstan::cp {
+
+struct Engine::State {
+  State(EngineConfig config, Base& base, Disk& disk, Sender& sender, const Recovered& recovered);
+
+  // ---- engine.cc: turns
+  void receive(MemberId from, Message message);
+  void tick();
+  void end_turn();
+  void carry_out(Ready ready);
+  void say_hello();
+  void describe(StatusResult& status) const;
+  bool ready() const;
+  void finish_stop();
+
+  // ---- engine_client.cc: requests and answers
+  void submit(Request request, Answer answer);
+  void submit_write(Request request, Answer answer);
+  void submit_read(Request request, Answer answer);
+  void give_work();
+  void give_writes_as_leader();
+  void forward_writes();
+  void give_reads();
+  void apply(const Entry& entry);
+  void answer_write(const Applied& applied, Index index);
+  void offer_dead_writes_again(Term applied_term);
+  void serve_reads();
+  void requeue_reads();
+  void expire();
+  void expire_writes();
+  void expire_reads();
+  void on_forward(MemberId from, Term term, const Forward& forward);
+  void on_forward_refused(const ForwardRefused& refused);
+  void on_read_request(MemberId from, Term term, const ReadRequest& request);
+  void on_read_reply(const ReadReply& reply);
+  void resend_forwards(bool all);
+
+  // ---- engine_storage.cc: disk, checkpoints, snapshots
+  void write_out(Ready& ready);
+  void append(std::vector<Record> records, std::optional<WriteNumber> write, Index last);
+  void send_after_writes(std::vector<Outgoing> messages);
+  Index apply_limit() const;
+  void maybe_checkpoint();
+  void checkpoint_done(StateMachine::Position position);
+  void begin_snapshots();
+  void pump_snapshot();
+  void end_snapshot(bool sent);
+  void on_snapshot_chunk(MemberId from, Term term, SnapshotChunk chunk);
+  void on_snapshot_reply(MemberId from, Term term, const SnapshotReply& reply);
+  void piece_staged(std::uint64_t number);
+  void maybe_install();
+  void installed();
+
+  // ---- Small questions
+  Micros election_timeout() const { return config.election_timeout; }
+  std::size_t in_reach() const;  // members heard within E, ourselves included
+  bool hears_leader() const;
+  bool quorum_in_reach() const;
+  std::string no_quorum_text() const;
+  const std::string& name_of(MemberId member) const;
+  WriteId write_id(std::uint64_t sequence) const { return {actor, {sequence}}; }
+  Reply reply() const;
+  Reply refusal(Reason reason, std::string detail) const;
+  Reply unknown(const WriteId& id, Reason reason, Micros waited) const;
+  // Runs a completion only while this engine lives.
+  template <class F>
+  auto alive(F function) {
+    return
+        [guard = std::weak_ptr<char>(life), function = std::move(function)](auto... args) mutable {
+          if (guard.lock()) function(args...);
+        };
+  }
+
+  // What a client waits for, from submit() on.
+  struct Write {
+    std::string command;
+    Answer answer;
+    Micros since = 0;
+    Micros deadline = 0;
+    Term given;  // to the log or to the leader of this term; 0: queued
+    bool needs_space = true;
+  };
+  struct Read {
+    std::variant<RangeRequest, TxnRequest> body;
+    Answer answer;
+    Micros since = 0;
+    Micros deadline = 0;
+  };
+  // A batch of reads asked for in one round, or of the leader under one number.
+  struct Asked {
+    std::vector<Read> reads;
+    Micros at = 0;
+  };
+  struct Given {
+    std::vector<std::uint64_t> sequences;
+    Term term;
+    Micros sent = 0;
+  };
+
+  const EngineConfig config;
+  const Actor actor;
+  Base& base;
+  Disk& disk;
+  Sender& sender;
+  Table table;
+  StateMachine machine;
+  std::shared_ptr<char> life = std::make_shared<char>();
+  std::optional<Raft> raft;
+  Rng rng;
+
+  Now now;
+  std::uint64_t ticks = 0;
+  std::map<MemberId, Micros> heard_at;
+  std::set<MemberId> connected;
+  std::map<MemberId, std::string> names;
+  Micros leader_heard_at = -1;
+  Micros lost_since = -1;  // no quorum in reach since; -1: there is one
+  Micros started_at = -1;
+  MemberId known_leader;  // to notice a change
+  Term known_term;
+
+  // Writes. queue holds the sequences not given yet, in order.
+  std::uint64_t last_sequence = 0;
+  std::map<std::uint64_t, Write> writes;
+  std::deque<std::uint64_t> queue;
+  std::uint64_t last_forward = 0;
+  std::map<std::uint64_t, Given> forwards;  // not resolved yet
+  // Leader: what followers forwarded, and the numbers taken in this term.
+  struct Taken {
+    Actor origin;
+    std::set<std::uint64_t> numbers;
+  };
+  std::map<MemberId, Taken> taken;
+  std::deque<std::string> forwarded;
+  Term taken_term;
+
+  // Reads.
+  std::deque<Read> read_queue;
+  std::map<Round, Asked> round_reads;  // leader
+  std::map<Round, std::vector<std::pair<MemberId, ReadRequest>>> round_requests;
+  std::uint64_t last_read = 0;
+  std::map<std::uint64_t, Asked> asked_reads;  // follower
+  std::multimap<Index, Read> indexed_reads;
+
+  // Application. Invariant: applied <= raft commit.
+  EntryId applied;
+  std::function<void(const Entry&)> observer;
+
+  // Disk.
+  WriteNumber last_write = 0;
+  WriteNumber durable_write = 0;
+  std::deque<std::pair<WriteNumber, std::vector<Outgoing>>> after;  // messages behind a write
+  std::deque<std::pair<Index, std::uint64_t>> positions;  // last index of a group, its position
+  EntryId checkpointed;
+  Micros checkpoint_at = 0;
+  bool checkpoint_due = false;  // asked for, waiting until our own log has caught up
+  bool force_checkpoint = false;
+
+  // Snapshots.
+  std::set<MemberId> snapshot_wanted;
+  std::unique_ptr<SnapshotSender> snapshot;
+  Micros snapshot_news = 0;
+  Micros snapshot_resent = 0;
+  SnapshotReceiver receiver;
+  Term receiver_term;
+  bool installing = false;
+
+  // Stop.
+  bool stopping = false;
+  Micros stop_deadline = 0;
+  std::move_only_function<void()> stopped;
+};
+
+}  // namespace capstan::cp
