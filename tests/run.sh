@@ -81,8 +81,45 @@ rooms() { # build directory, label: runs every ROOM_tests in it
   done
 }
 
+# A program without counts of its own: its exit code is one verdict, and 77 means "skipped".
+verdict() {
+  "$@"
+  case $? in
+    0) say '1 passed, 0 failed' ;;
+    77) say '0 passed, 0 failed, 1 skipped' ;;
+    *) say '0 passed, 1 failed' && return 1 ;;
+  esac
+}
+
+# Optimised, as shipped: every room, the simulator's schedules, stock clients, the firewall.
 if configure_and_build build -DCMAKE_BUILD_TYPE=Release -DCAPSTAN_TESTS=ON -- all; then
   rooms build ''
+  suite 'sim 1,000 CP' verdict "$here/build/tests/sim" --mode=cp --seed=1 --count=1000 --jobs="$jobs"
+  suite 'sim 20,000 AP' verdict "$here/build/tests/sim" --mode=ap --seed=1 --count=20000 --jobs="$jobs"
+  suite 'kernel firewall' verdict sh "$here/lab/netns.sh" "$here/build/capstan"
+fi
+
+# The same under AddressSanitizer and UndefinedBehaviorSanitizer, with the planted bugs compiled in.
+if configure_and_build build-asan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
+  -DCAPSTAN_MUTANTS=ON -- all_tests; then
+  rooms build-asan 'asan '
+  suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-asan/tests/sim"
+fi
+
+# What has threads, under ThreadSanitizer.
+if configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=thread \
+  -- core_tests net_tests; then
+  suite 'tsan core' "$here/build-tsan/tests/core_tests"
+  suite 'tsan net' "$here/build-tsan/tests/net_tests"
+fi
+
+# Decoders against mutated input, guided by coverage.
+if configure_and_build build-fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
+  -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON -- fuzzers; then
+  for program in "$here"/build-fuzz/tests/fuzz/*_fuzz; do
+    suite "fuzz $(basename "$program" _fuzz)" verdict "$program" -runs=100000 -seed=1 \
+      -rss_limit_mb=512 -timeout=5 -print_final_stats=1
+  done
 fi
 
 say "$passed passed, $failed failed, $skipped skipped"
