@@ -146,6 +146,7 @@ Status Node::Parts::open_ports() {
   links.cluster = config.cluster;
   links.mode = config.mode;
   links.token_hash = config.token_hash();
+  links.client_urls = config.advertise_client;
   for (const HostPort& at : config.listen_peer) {
     links.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }
@@ -249,6 +250,10 @@ void Node::Parts::on_frame(MemberId from, net::FrameKind kind, ByteView payload)
 
 void Node::Parts::on_connected(MemberId peer, NodeId node) {
   if (const ConfiguredMember* who = member(peer)) names[node] = who->name;
+  // what it says of itself is better than what --join made us guess
+  if (std::vector<std::string> urls = peers->state(peer).client_urls; !urls.empty()) {
+    machine->set_client_urls(peer, std::move(urls));
+  }
   machine->peer_connected(peer);
 }
 
