@@ -1,9 +1,9 @@
-#include <unistd.h>
+#include <sys/utsname.h>
 
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <thread>
 
 #include "lab/commands.h"
 #include "lab/comparison.h"
@@ -100,6 +100,14 @@ std::string write_reports(const Settings& settings, const RunRecord& record,
   return failure;
 }
 
+// "2 cores, Linux 6.1.0"
+std::string machine_text() {
+  utsname name;
+  if (uname(&name) != 0) return "";
+  return std::to_string(std::thread::hardware_concurrency()) + " cores, " + name.sysname + ' ' +
+         name.release;
+}
+
 std::string where_to_look(const Settings& settings) {
   const std::string stem = settings.out + "/compare-" + std::to_string(settings.plan.seed);
   return "report   " + stem + ".html\nnumbers  " + stem + ".json\nagain    " +
@@ -136,7 +144,8 @@ int compare_main(std::span<const std::string> args) {
   options.executable = std::filesystem::read_symlink("/proc/self/exe", error).string();
   options.on_event = [story](const Event& event) { print(story, event_line(event)); };
   options.serve_flags = {"--durability=" + settings->durability};
-  const ComparisonResult result = run_comparison(options);
+  ComparisonResult result = run_comparison(options);
+  result.record.machine = machine_text();
   if (result.end == ComparisonEnd::kInterrupted) {
     print(stderr, "interrupted; nothing is left running\n");
     return node::kExitInterrupted;

@@ -57,6 +57,7 @@ struct ModeRun {
 struct RunRecord {
   PlanOptions plan{};
   std::string version{};
+  std::string machine{};  // for people: cores, system
   ModeRun cp{.mode = Mode::kCp};
   ModeRun ap{.mode = Mode::kAp};
   std::vector<Event> events{};

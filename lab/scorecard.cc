@@ -21,7 +21,8 @@ std::string right(std::string text, std::size_t width) {
 }
 
 // A label, and one cell for each mode. Long cells push into the label's blank space.
-std::string row(const std::string& label, const std::string& cp, const std::string& ap) {
+std::string text_row(const ScoreRow& row) {
+  const auto& [label, cp, ap] = row;
   std::string line = label;
   const std::string cells = right(cp, kCpWidth) + right(ap.empty() ? "" : " " + ap, kApWidth);
   const std::size_t first = cells.find_first_not_of(' ');
@@ -45,7 +46,7 @@ std::string number(std::uint64_t n) { return std::to_string(n); }
 // "1.1 / 3.0 ms": two durations with one unit, that of the larger.
 std::string two_durations(Micros a, Micros b) {
   const bool seconds = b >= kSecond;
-  const double unit = seconds ? kSecond : kMillisecond;
+  const auto unit = static_cast<double>(seconds ? kSecond : kMillisecond);
   return formatted("%.1f", static_cast<double>(a) / unit) + " / " +
          formatted("%.1f", static_cast<double>(b) / unit) + (seconds ? " s" : " ms");
 }
@@ -57,9 +58,31 @@ std::string stale_text(const StaleReads& stale) {
   return number(stale.stale) + " (" + formatted(percent < 1 ? "%.1f" : "%.0f", percent) + " %)";
 }
 
-std::string keys_text(std::uint64_t keys) {
-  return keys == 0 ? "0" : number(keys) + (keys == 1 ? " key" : " keys");
+std::string counted(std::uint64_t n, const char* what) {
+  return number(n) + ' ' + what + (n == 1 ? "" : "s");
 }
+
+// Broken into lines at blanks.
+std::string wrapped(const std::string& text) {
+  std::string out;
+  std::size_t column = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(' ', at), text.size());
+    if (column > 0 && column + 1 + (end - at) > kWidth) {
+      out += '\n';
+      column = 0;
+    } else if (column > 0) {
+      out += ' ';
+      ++column;
+    }
+    out += text.substr(at, end - at);
+    column += end - at;
+    at = end + 1;
+  }
+  return out + '\n';
+}
+
+std::string keys_text(std::uint64_t keys) { return keys == 0 ? "0" : counted(keys, "key"); }
 
 std::string fates_text(const Accounts& a) {
   return number(a.survived) + '/' + number(a.superseded) + '/' + number(a.merged) + '/' +
@@ -78,63 +101,58 @@ std::string accounted_text(const Accounts& a) {
   return a.verdict == Verdict::kYes ? sums : std::string(to_text(a.verdict)) + ' ' + sums;
 }
 
-std::string cut_title(const RunRecord& record) {
-  return "Same load, same seed, same cut: n1 | n2 n3 for " +
-         formatted("%.1f s",
-                   static_cast<double>(record.plan.heal_at - record.plan.cut_at) / kSecond);
+using Rows = std::vector<ScoreRow>;
+
+void during_the_cut(const ModeFigures& cp, const ModeFigures& ap, Rows& rows) {
+  rows.push_back({"during the cut"});
+  rows.push_back({"  n1        writes accepted", of(cp.alone.accepted, cp.alone.writes),
+                  of(ap.alone.accepted, ap.alone.writes)});
+  rows.push_back({"              refused / unknown", slash(cp.alone.refused, cp.alone.unknown),
+                  slash(ap.alone.refused, ap.alone.unknown)});
+  rows.push_back({"              time to a refusal, p99", duration_text(cp.alone.refusal_p99),
+                  duration_text(ap.alone.refusal_p99)});
+  rows.push_back({"  n2 n3     writes accepted", of(cp.together.accepted, cp.together.writes),
+                  of(ap.together.accepted, ap.together.writes)});
+  rows.push_back({"              longest silence", duration_text(cp.together.longest_silence),
+                  duration_text(ap.together.longest_silence)});
+  rows.push_back(
+      {"  reads older than an acknowledged write", stale_text(cp.stale), stale_text(ap.stale)});
+  rows.push_back({"  two values for one key at once", keys_text(cp.keys_with_two_values),
+                  keys_text(ap.keys_with_two_values)});
 }
 
-std::string during_the_cut(const ModeFigures& cp, const ModeFigures& ap) {
-  std::string out = "during the cut\n";
-  out += row("  n1        writes accepted", of(cp.alone.accepted, cp.alone.writes),
-             of(ap.alone.accepted, ap.alone.writes));
-  out += row("              refused / unknown", slash(cp.alone.refused, cp.alone.unknown),
-             slash(ap.alone.refused, ap.alone.unknown));
-  out += row("              time to a refusal, p99", duration_text(cp.alone.refusal_p99),
-             duration_text(ap.alone.refusal_p99));
-  out += row("  n2 n3     writes accepted", of(cp.together.accepted, cp.together.writes),
-             of(ap.together.accepted, ap.together.writes));
-  out += row("              longest silence", duration_text(cp.together.longest_silence),
-             duration_text(ap.together.longest_silence));
-  out +=
-      row("  reads older than an acknowledged write", stale_text(cp.stale), stale_text(ap.stale));
-  out += row("  two values for one key at once", keys_text(cp.keys_with_two_values),
-             keys_text(ap.keys_with_two_values));
-  return out;
+void after_the_heal(const ModeFigures& cp, const ModeFigures& ap, Rows& rows) {
+  const auto again = [](const ModeFigures& mode) {
+    return duration_text(mode.correct_after) + " / " + duration_text(mode.equal_after);
+  };
+  rows.push_back({"after the heal"});
+  rows.push_back({"  n1 accepts again / all nodes equal again", again(cp), again(ap)});
+  rows.push_back({"  acknowledged writes", number(cp.accounts.acknowledged),
+                  number(ap.accounts.acknowledged)});
+  rows.push_back({"    survived / superseded / merged / expired", fates_text(cp.accounts),
+                  fates_text(ap.accounts)});
+  rows.push_back({"    lost (a concurrent write won; body kept)", number(cp.accounts.lost),
+                  number(ap.accounts.lost)});
+  rows.push_back(
+      {"  \"unknown\" ones: applied / not", unknown_text(cp.accounts), unknown_text(ap.accounts)});
+  rows.push_back(
+      {"  bytes to reconcile", bytes_text(cp.reconcile_bytes), bytes_text(ap.reconcile_bytes)});
 }
 
-std::string after_the_heal(const ModeFigures& cp, const ModeFigures& ap) {
-  std::string out = "after the heal\n";
-  out += row("  n1 writes again / all nodes equal again",
-             duration_text(cp.correct_after) + " / " + duration_text(cp.equal_after),
-             duration_text(ap.correct_after) + " / " + duration_text(ap.equal_after));
-  out += row("  acknowledged writes", number(cp.accounts.acknowledged),
-             number(ap.accounts.acknowledged));
-  out += row("    survived / superseded / merged / expired", fates_text(cp.accounts),
-             fates_text(ap.accounts));
-  out += row("    lost (a concurrent write won; body kept)", number(cp.accounts.lost),
-             number(ap.accounts.lost));
-  out += row("  \"unknown\" ones: applied / not", unknown_text(cp.accounts),
-             unknown_text(ap.accounts));
-  out +=
-      row("  bytes to reconcile", bytes_text(cp.reconcile_bytes), bytes_text(ap.reconcile_bytes));
-  return out;
-}
-
-std::string checks(const Figures& figures) {
+void checks(const Figures& figures, Rows& rows) {
   const ModeFigures& cp = figures.cp;
   const ModeFigures& ap = figures.ap;
   const auto text = [](Verdict verdict) { return std::string(to_text(verdict)); };
-  std::string out = "checks\n";
-  out += row("  linearizable", text(cp.linearizable.verdict), "not promised");
-  out += row("  all nodes equal at the end", text(cp.convergence.verdict),
-             text(ap.convergence.verdict));
-  out += row("  every acknowledged write accounted for", accounted_text(cp.accounts),
-             accounted_text(ap.accounts));
+  rows.push_back({"checks"});
+  rows.push_back({"  linearizable", text(cp.linearizable.verdict), "not promised"});
+  rows.push_back(
+      {"  all nodes equal at the end", text(cp.convergence.verdict), text(ap.convergence.verdict)});
+  rows.push_back({"  every acknowledged write accounted for", accounted_text(cp.accounts),
+                  accounted_text(ap.accounts)});
   if (figures.cut_was_real != Verdict::kYes) {
-    out += row("  the cut cut something", text(figures.cut_was_real), text(figures.cut_was_real));
+    rows.push_back(
+        {"  the cut cut something", text(figures.cut_was_real), text(figures.cut_was_real)});
   }
-  return out;
 }
 
 std::string indented(const std::string& text) {
@@ -186,20 +204,19 @@ std::string repeat_command(const PlanOptions& plan) {
 
 std::string verdict_sentences(const RunRecord& record, const Figures& figures) {
   if (figures.verdict != Verdict::kYes) return "";
-  const std::string cut =
-      formatted("%.1f s", static_cast<double>(record.ap.heal_at - record.ap.cut_at) / kSecond);
-  const std::uint64_t refused = figures.cp.alone.refused + figures.cp.alone.unknown;
-  std::string out = "CP gave up n1 for " + cut + " (" + number(refused) +
-                    " writes not accepted there) and lost nothing it had\nacknowledged. ";
-  if (figures.ap.alone.accepted == figures.ap.alone.writes) {
-    out += "AP never said no: ";
-  } else {
-    out += "AP accepted " + of(figures.ap.alone.accepted, figures.ap.alone.writes) + " there: ";
-  }
-  out += "n1 and n2 n3 answered " + keys_text(figures.ap.keys_with_two_values) +
-         " differently,\nand " + number(figures.ap.accounts.lost) +
-         " acknowledged writes lost to a concurrent one (bodies kept in the conflict log).\n";
-  return out;
+  const SideFigures& cp = figures.cp.alone;
+  const SideFigures& ap = figures.ap.alone;
+  const Micros cut = record.cp.heal_at - record.cp.cut_at;
+  std::string out = "CP gave up n1 for " + formatted("%.1f s", static_cast<double>(cut) / kSecond) +
+                    " and lost nothing: " + number(cp.writes - cp.accepted) + " of " +
+                    counted(cp.writes, "write") +
+                    " there not accepted, none acknowledged is gone. ";
+  out += ap.accepted == ap.writes ? std::string("AP never said no")
+                                  : "AP accepted " + of(ap.accepted, ap.writes) + " writes at n1";
+  out += "; " + counted(figures.ap.keys_with_two_values, "key") + " had two values, and " +
+         counted(figures.ap.accounts.lost, "acknowledged write") +
+         " lost to a concurrent one, bodies kept.";
+  return wrapped(out);
 }
 
 std::string broken_promises(const RunRecord& record, const Figures& figures) {
@@ -226,17 +243,31 @@ std::string broken_promises(const RunRecord& record, const Figures& figures) {
   return out;
 }
 
+std::string score_title(const RunRecord& record) {
+  const Micros cut = record.plan.heal_at - record.plan.cut_at;
+  return "Same load, same seed, same cut: n1 | n2 n3 for " +
+         formatted("%.1f s", static_cast<double>(cut) / kSecond);
+}
+
+std::vector<ScoreRow> score_rows(const RunRecord& record, const Figures& figures) {
+  const ModeFigures& cp = figures.cp;
+  const ModeFigures& ap = figures.ap;
+  Rows rows;
+  during_the_cut(cp, ap, rows);
+  rows.push_back({"always"});
+  rows.push_back({"  write latency p50 / p99", two_durations(cp.write_p50, cp.write_p99),
+                  two_durations(ap.write_p50, ap.write_p99)});
+  rows.push_back(
+      {"  durability of an acknowledged write", record.cp.durability, record.ap.durability});
+  after_the_heal(cp, ap, rows);
+  checks(figures, rows);
+  return rows;
+}
+
 std::string scorecard(const RunRecord& record, const Figures& figures) {
-  std::string out = row(cut_title(record), "CP", "AP");
+  std::string out = text_row({score_title(record), "CP", "AP"});
   out += std::string(kWidth, '-') + '\n';
-  out += during_the_cut(figures.cp, figures.ap);
-  out += "always\n";
-  out += row("  write latency p50 / p99", two_durations(figures.cp.write_p50, figures.cp.write_p99),
-             two_durations(figures.ap.write_p50, figures.ap.write_p99));
-  out += row("  acknowledged means on disk (--durability)", record.cp.durability,
-             record.ap.durability);
-  out += after_the_heal(figures.cp, figures.ap);
-  out += checks(figures);
+  for (const ScoreRow& row : score_rows(record, figures)) out += text_row(row);
   const std::string broken = broken_promises(record, figures);
   out += '\n' + (broken.empty() ? verdict_sentences(record, figures) : broken);
   return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lab/figures.h"
 #include "lab/run_record.h"
@@ -10,6 +11,15 @@ namespace capstan::lab {
 
 // "   3.0 s  CUT    n1 | n2 n3"
 std::string event_line(const Event& event);
+
+// The table's content, for text and page alike. A heading has no cells.
+struct ScoreRow {
+  std::string label;  // indented by spaces
+  std::string cp{}, ap{};
+};
+std::vector<ScoreRow> score_rows(const RunRecord& record, const Figures& figures);
+// "Same load, same seed, same cut: n1 | n2 n3 for 8.0 s"
+std::string score_title(const RunRecord& record);
 
 // The table with its checks, and the sentences under it. A broken promise is told with its evidence
 // and the command that repeats the run, and nothing celebratory.
