@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include <optional>
 #include <string>
@@ -187,6 +188,12 @@ std::string mutated(std::string wire, Rng& rng) {
   return wire;
 }
 
+// CAPSTAN_MUTATIONS=10000000 for the long run.
+int mutations() {
+  const char* wanted = std::getenv("CAPSTAN_MUTATIONS");
+  return wanted == nullptr ? 100'000 : std::atoi(wanted);
+}
+
 TEST_CASE("frame: 100 000 mutated streams do no harm, and only frames that were sent come out") {
   Rng rng(20'26);
   std::vector<Taken> sent;
@@ -195,8 +202,9 @@ TEST_CASE("frame: 100 000 mutated streams do no harm, and only frames that were 
     sent.push_back({static_cast<FrameKind>(1 + i), random_bytes(rng, rng.below(300))});
     wires.push_back(encode_frame(sent.back().kind, kCluster, sent.back().payload));
   }
+  const int runs = mutations();
   std::size_t frames = 0, errors = 0, forged = 0, capacity = 0;
-  for (int run = 0; run < 100'000; ++run) {
+  for (int run = 0; run < runs; ++run) {
     std::string wire;
     for (std::uint64_t n = 1 + rng.below(3); n > 0; --n) wire += wires[rng.below(wires.size())];
     const Decoded got = decode(mutated(std::move(wire), rng), rng, 1 + rng.below(400));
