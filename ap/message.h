@@ -46,7 +46,8 @@ struct Delta {
   VersionVector deps;
   AheadVectors ahead;
   std::vector<Update> updates;
-  // The same, packed; made once and shared by the log and every peer. Null: not packed yet.
+  // The same, packed; made once and shared by the log and every peer. Null: not packed yet. A
+  // sender may leave `updates` empty where this is set; the receiving engine unpacks.
   SharedBytes packed;
 };
 
@@ -134,7 +135,6 @@ struct SyncRefused {
   enum class Why : std::uint8_t {
     kNeedFull = 0,        // the sender no longer knows what changed since the request's vector
     kUnknownSession = 1,  // the sender restarted or gave the session up
-    kBusy = 2,            // it serves others; ask again later
   };
   std::uint64_t session = 0;
   Why why = Why::kNeedFull;

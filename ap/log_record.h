@@ -1,0 +1,44 @@
+// What this path writes to the log (docs/formats.md, "AP records"): a small head that says what the
+// record is, then for a delta or slice its packed bytes, the same that went over the wire.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/disk.h"
+#include "core/result.h"
+#include "crdt/version_vector.h"
+
+namespace capstan::ap {
+
+enum class RecordKind : std::uint8_t {
+  kLocal = 1,   // kDelta: a batch written here; the dots it replaced
+  kRemote = 2,  // kDelta: a batch of another origin
+  kSlice = 3,   // kDelta: a slice of a sync and what it meant here
+  kClean = 4,   // kMark: a clean stop: the actor's last dot; means something only at the very end
+  kInUse = 5,   // kMark: the actor of a clean stop goes on
+};
+
+struct LogRecord {
+  RecordKind kind = RecordKind::kRemote;
+  std::vector<Dot> replaced;                       // kLocal
+  VersionVector vector, cover, trimmed;            // kSlice, see Replica::SliceContext
+  std::vector<std::pair<std::string, Dot>> drops;  // kSlice
+  Dot dot;                                         // kClean: may have sequence 0
+  SharedBytes packed;                              // kDelta records
+};
+
+std::string head_of_local(const std::vector<Dot>& replaced);
+std::string head_of_remote();
+std::string head_of_slice(const VersionVector& vector, const VersionVector& cover,
+                          const VersionVector& trimmed,
+                          const std::vector<std::pair<std::string, Dot>>& drops);
+std::string mark_clean(const Dot& last);
+std::string mark_in_use(const Actor& actor);
+
+// Takes head and body as the log gave them back. kMalformed.
+Result<LogRecord> read_record(const RecoveredRecord& record);
+
+}  // namespace capstan::ap

@@ -1,0 +1,132 @@
+// Coming back: the base as the last checkpoint left it, then the log. Records that the base already
+// covers are passed over dot by dot, so it does not matter how far the checkpoint was ahead.
+#include <algorithm>
+#include <utility>
+
+#include "ap/log_record.h"
+#include "ap/mutants.h"
+#include "ap/packed.h"
+#include "ap/replica.h"
+#include "core/check.h"
+#include "core/coding.h"
+
+namespace capstan::ap {
+namespace {
+
+constexpr ByteView kStateName = "ap.m";  // in Space::kMeta
+constexpr std::uint8_t kStateFormat = 1;
+
+}  // namespace
+
+void Replica::save() {
+  close_batch();
+  std::string out;
+  put_u8(out, kStateFormat);
+  put_vector(out, vector_);
+  put_ahead(out, AheadVectors(ahead_.begin(), ahead_.end()));
+  put_vector(out, trimmed_);
+  put_u64(out, clock_.last().value);
+  put_varint(out, revision_.value);
+  put_varint(out, keys_);
+  put_varint(out, tombstones_);
+  for (const Digest& digest : bucket_digests_) {
+    put_u64(out, digest.sum().low);
+    put_u64(out, digest.sum().high);
+  }
+  table_.put(Space::kMeta, kStateName, std::move(out));
+  books_.save();
+}
+
+void Replica::recover(const Recovered& recovered) {
+  if (const auto stored = table_.get(Space::kMeta, kStateName)) {
+    Reader in(*stored);
+    CAPSTAN_ASSERT(in.u8() == kStateFormat);
+    vector_ = read_vector(in);
+    for (auto& [bucket, vector] : read_ahead(in)) ahead_[bucket] = std::move(vector);
+    trimmed_ = read_vector(in);
+    clock_ = Hlc(Stamp{in.u64()});
+    revision_.value = in.varint();
+    keys_ = in.varint();
+    tombstones_ = in.varint();
+    for (Digest& digest : bucket_digests_) {
+      Hash128 sum;
+      sum.low = in.u64();
+      sum.high = in.u64();
+      digest = Digest(sum);
+      digest_.add(sum);
+    }
+    CAPSTAN_ASSERT(in.done());
+  }
+  books_.load();
+  replaying_ = true;
+  rebuild_index();
+  for (const RecoveredRecord& record : recovered.records) replay(record);
+  replaying_ = false;
+  choose_actor(recovered);
+  durable_ = {vector_, digest_.sum(), whole()};
+}
+
+// What is not known to be stable, from the cells themselves; a pass over the base only where there
+// is something to find.
+void Replica::rebuild_index() {
+  if (tombstones_ == 0 && ahead_.empty() && trimmed_.covers(vector_)) return;
+  table_.scan(Space::kCell, {}, {}, [&](ByteView key, ByteView bytes) {
+    const Cell cell = decode_cell(bytes);
+    if (cell.deletes || !trimmed_.covers(cell.tag.dot)) {
+      index_.add(bucket_of(key), cell.tag.dot, std::string(key), cell.deletes);
+    }
+    return true;
+  });
+}
+
+void Replica::replay(const RecoveredRecord& record) {
+  const Result<LogRecord> read = read_record(record);
+  CAPSTAN_ASSERT(read);  // the log has checked its checksums
+  clean_at_end_ = read->kind == RecordKind::kClean;
+  switch (read->kind) {
+    case RecordKind::kLocal:
+    case RecordKind::kRemote: {
+      const Result<Delta> delta = unpack_delta(read->packed);
+      CAPSTAN_ASSERT(delta);
+      for (const Dot& dot : read->replaced) books_.superseded(dot);
+      const Sequence have = vector_.of(delta->origin);
+      // A gap would mean that records are missing before it: then peers have it, as all else.
+      if (have < delta->last && delta->first <= next(have)) apply(*delta);
+      break;
+    }
+    case RecordKind::kSlice: {
+      Result<SyncSlice> slice = unpack_slice(read->packed);
+      CAPSTAN_ASSERT(slice);
+      apply(*slice, SliceContext{read->vector, read->drops, read->cover, read->trimmed});
+      break;
+    }
+    case RecordKind::kClean:
+      clean_mark_ = read->dot;
+      break;
+    case RecordKind::kInUse:
+      break;
+  }
+}
+
+// The actor of the life before goes on only if that life ended with a clean mark, the mark is the
+// very last thing on disk, and it agrees with what was recovered. Otherwise peers may hold dots of
+// it that this disk has lost, and numbering on would name two writes alike. [D §I1]
+void Replica::choose_actor(const Recovered& recovered) {
+  const bool clean = clean_at_end_ && options_.keeps_actor && recovered.impaired.empty() &&
+                     clean_mark_.actor.node == options_.node &&
+                     vector_.of(clean_mark_.actor) == clean_mark_.sequence;
+  if (clean) {
+    actor_ = clean_mark_.actor;
+    may_push_ = false;
+  } else {
+    Incarnation incarnation = options_.incarnation;
+    for (const auto& [actor, sequence] : vector_.entries()) {
+      if (actor.node == options_.node) incarnation = std::max(incarnation, actor.incarnation + 1);
+    }
+    if (mutants::reuse_actor) incarnation = 1;
+    actor_ = {options_.node, incarnation};
+  }
+  for (auto& [id, peer] : peers_) peer.next = next(vector_.of(actor_));
+}
+
+}  // namespace capstan::ap

@@ -1,0 +1,393 @@
+// Level 1: a node that lacks something asks one peer that has it, says what it has, and is sent the
+// present state of the cells that lack, bucket by bucket, in slices of about 1 MiB. Full joins (a
+// peer below the horizon) go the same way with whole buckets.
+//
+//   notice   a beat shows dots we lack. On a link that just came back, or when their origin cannot
+//            be heard, at once; otherwise a push is probably on its way: only after 100 ms
+//   slice    one read at the sender; applied whole, with its coverage, in one group on disk
+//   bucket   larger than a slice: its parts are held until the last has come
+//   end      every bucket covers what the sender had at the first slice: so does the node
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "ap/log_record.h"
+#include "ap/mutants.h"
+#include "ap/packed.h"
+#include "ap/replica.h"
+#include "core/check.h"
+#include "core/coding.h"
+#include "core/limits.h"
+
+namespace capstan::ap {
+namespace {
+
+constexpr std::uint64_t kPatienceTicks = 10;  // lag that pushes may still mend
+constexpr std::uint64_t kRelayTicks = 2;      // lag of writes whose origin cannot push to us
+constexpr std::uint64_t kPenTicks = 3;        // a delta that waits longer lacks something
+constexpr std::uint64_t kSilentTicks = 200;   // a session without progress is given up
+constexpr std::uint64_t kServeTicks = 1000;
+constexpr int kCredit = 2;  // slices on their way or on the way to disk
+constexpr std::size_t kCellBytesAbout = 16;
+
+std::size_t vector_bytes(const VersionVector& vector) {
+  std::string out;
+  put_vector(out, vector);
+  return out.size();
+}
+std::size_t ahead_bytes(const AheadVectors& ahead) {
+  std::string out;
+  put_ahead(out, ahead);
+  return out.size();
+}
+
+const VersionVector* find_ahead(const AheadVectors& ahead, Bucket bucket) {
+  const auto at =
+      std::ranges::lower_bound(ahead, bucket, {}, &std::pair<Bucket, VersionVector>::first);
+  return at != ahead.end() && at->first == bucket ? &at->second : nullptr;
+}
+
+}  // namespace
+
+// ---- Asking -------------------------------------------------------------------------------------
+
+void Replica::notice_lag(Peer& peer) {
+  if (peer.lacking && vector_.covers(*peer.lacking)) peer.lacking.reset();
+  if (!peer.lacking && !vector_.covers(peer.vector)) {
+    peer.lacking = peer.vector;
+    peer.lacking_since = ticks_;
+  }
+  if (vector_.covers(peer.vector)) peer.returned = false;
+}
+
+// Whether `peer` has something we lack of an actor that is not there to push it.
+bool Replica::lacks_relayed(const Peer& peer) const {
+  return std::ranges::any_of(peer.vector.entries(), [&](const VersionVector::Entry& entry) {
+    return !vector_.covers({entry.first, entry.second}) &&
+           std::ranges::none_of(peers_, [&](const auto& other) {
+             return other.second.direct && other.second.actor == entry.first;
+           });
+  });
+}
+
+void Replica::consider_pull() {
+  if (pull_) {
+    if (ticks_ - pull_->progress <= kSilentTicks) return;
+    pull_.reset();
+  }
+  if (ticks_ < next_pull_tick_) return;
+  // A delta has waited too long: its sender has all that it depends on.
+  for (const auto& [origin, held] : pen_) {
+    const Held& first = held.begin()->second;
+    const auto from = peers_.find(first.from);
+    if (ticks_ - first.tick > kPenTicks && from != peers_.end() && from->second.direct) {
+      start_pull(first.from, false);
+      return;
+    }
+  }
+  MemberId best;
+  std::uint64_t most = 0;
+  for (const auto& [id, peer] : peers_) {
+    if (!peer.direct || !peer.lacking) continue;
+    const std::uint64_t patience = peer.returned         ? 0
+                                   : lacks_relayed(peer) ? kRelayTicks
+                                                         : kPatienceTicks;
+    if (ticks_ - peer.lacking_since < patience) continue;
+    const std::uint64_t lacks = vector_.lacks(peer.vector);
+    if (lacks > most) {
+      most = lacks;
+      best = id;
+    }
+  }
+  if (most > 0) start_pull(best, false);
+}
+
+void Replica::start_pull(MemberId id, bool full) {
+  close_batch();
+  pull_.emplace();
+  pull_->session = rng_.next();
+  pull_->peer = id;
+  pull_->full = full;
+  pull_->progress = ticks_;
+  SyncRequest request;
+  request.session = pull_->session;
+  request.vector = vector_;
+  request.ahead.assign(ahead_.begin(), ahead_.end());
+  request.full = full;
+  if (full) {
+    for (const Digest& digest : bucket_digests_) request.digests.push_back(digest.sum());
+    table_.scan(Space::kCell, {}, {}, [&](ByteView key, ByteView) {
+      pull_->keys[bucket_of(key)].emplace_back(key);
+      return true;
+    });
+  }
+  Body body = std::move(request);
+  sync_bytes_.ident += pack(body).size() + kEnvelopeBytes;
+  send_sync(id, std::move(body));
+}
+
+void Replica::end_pull() {
+  Peer& peer = peers_.at(pull_->peer);
+  pull_.reset();
+  peer.lacking.reset();
+  notice_lag(peer);
+  consider_pull();
+}
+
+void Replica::receive(MemberId from, SyncSlice slice) {
+  sync_bytes_.in += (slice.packed ? slice.packed->size() : 0) + kEnvelopeBytes;
+  if (!pull_ || pull_->peer != from || pull_->session != slice.session ||
+      pull_->next_bucket != slice.first_bucket || pull_->full != slice.full) {
+    return;
+  }
+  if (!slice.packed) slice.packed = shared_bytes(pack_slice(slice));
+  check_usurped(slice.vector);
+  pull_->progress = ticks_;
+  if (!slice.vector.empty()) pull_->vector = slice.vector;
+  if (!pull_->begun) pull_->first_vector = pull_->vector;
+  pull_->begun = true;
+  pull_->next_bucket = slice.end_bucket;
+  const bool unfinished = slice.unfinished;
+  const bool last = slice.last;
+  slice.vector = pull_->vector;
+  pull_->unfinished.push_back(std::move(slice));
+  if (!unfinished) take_slices(std::exchange(pull_->unfinished, {}));
+  if (mutants::early_cover) vector_.join(pull_->first_vector);
+  if (last) {
+    end_pull();
+  } else {
+    // Where nothing went to disk there is nothing to wait for.
+    send_sync(from, SyncMore{pull_->session}, !unfinished);
+  }
+}
+
+// One read of the sender, in one or more parts: applied whole or, after a crash, not at all, since
+// the records share a group.
+void Replica::take_slices(std::vector<SyncSlice> slices) {
+  close_batch();
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    SliceContext context;
+    context.vector = slices[i].vector;
+    if (i + 1 == slices.size()) {
+      context.drops = gone(slices);
+      if (slices[i].last) context.cover = pull_->first_vector;
+      context.trimmed = slices[i].trimmed;
+    }
+    log_record(RecordType::kDelta,
+               head_of_slice(context.vector, context.cover, context.trimmed, context.drops),
+               slices[i].packed);
+    apply(slices[i], context);
+  }
+  drain_pen();
+}
+
+// Full join: what we hold in a bucket listed whole, the sender does not, and it has seen. It was
+// deleted there so long ago that the tombstone is gone.
+std::vector<std::pair<std::string, Dot>> Replica::gone(const std::vector<SyncSlice>& slices) const {
+  std::vector<std::pair<std::string, Dot>> out;
+  std::set<Bucket> whole;
+  for (const SyncSlice& slice : slices) {
+    whole.insert(slice.whole_buckets.begin(), slice.whole_buckets.end());
+  }
+  if (whole.empty()) return out;
+  std::set<ByteView> listed;
+  for (const SyncSlice& slice : slices) {
+    for (const CellState& cell : slice.cells) listed.insert(cell.key);
+  }
+  const SyncSlice& end = slices.back();
+  for (const Bucket bucket : whole) {
+    const VersionVector* ahead = find_ahead(end.ahead, bucket);
+    for (const std::string& key : pull_->keys[bucket]) {
+      if (listed.contains(key)) continue;
+      const std::optional<Cell> cell = load(key);
+      if (!cell) continue;
+      if (end.vector.covers(cell->tag.dot) || (ahead != nullptr && ahead->covers(cell->tag.dot))) {
+        out.emplace_back(key, cell->tag.dot);
+      }
+    }
+  }
+  return out;
+}
+
+void Replica::apply(const SyncSlice& slice, const SliceContext& context) {
+  for (const CellState& state : slice.cells) {
+    const Bucket bucket = bucket_of(state.key);
+    if (bucket < slice.first_bucket || bucket > slice.end_bucket) continue;
+    if (known(bucket).covers(state.dot)) continue;
+    const VersionVector* ahead = find_ahead(slice.ahead, bucket);
+    Cell cell;
+    cell.tag = {state.stamp, state.dot};
+    cell.deletes = state.deletes;
+    cell.value = state.value;
+    merge(bucket, state.key, std::move(cell), [&](const Dot& present) {
+      return context.vector.covers(present) || (ahead != nullptr && ahead->covers(present));
+    });
+  }
+  for (const auto& [key, dot] : context.drops) {
+    const std::optional<Cell> cell = load(key);
+    if (cell && cell->tag.dot == dot) erase(bucket_of(key), key, *cell);
+  }
+  // Coverage comes with the last cell of a bucket, never before.
+  if (!mutants::forget_ahead) {
+    for (std::size_t b = slice.first_bucket; b < slice.end_bucket; ++b) {
+      const auto bucket = static_cast<Bucket>(b);
+      const VersionVector* ahead = find_ahead(slice.ahead, bucket);
+      if (vector_.covers(context.vector) && ahead == nullptr) continue;
+      VersionVector& own = ahead_[bucket];
+      own.join(context.vector);
+      if (ahead != nullptr) own.join(*ahead);
+    }
+  }
+  vector_.join(context.cover);
+  trimmed_.join(context.trimmed);
+  strip_ahead();
+}
+
+void Replica::receive(MemberId from, const SyncRefused& refused) {
+  if (!pull_ || pull_->peer != from || pull_->session != refused.session) return;
+  if (refused.why == SyncRefused::Why::kNeedFull && !pull_->full) {
+    start_pull(from, true);
+    return;
+  }
+  pull_.reset();
+  next_pull_tick_ = ticks_ + kPatienceTicks;
+}
+
+void Replica::expire_sessions() {
+  std::erase_if(serves_,
+                [&](const auto& entry) { return ticks_ - entry.second.progress > kServeTicks; });
+}
+
+// ---- Answering ----------------------------------------------------------------------------------
+
+void Replica::receive(MemberId from, const SyncRequest& request) {
+  if (!peers_.contains(from)) return;
+  check_usurped(request.vector);
+  sync_bytes_.in += pack(request).size() + kEnvelopeBytes;
+  if (!request.full && !request.vector.covers(trimmed_) && !mutants::no_horizon) {
+    send_sync(from, SyncRefused{request.session, SyncRefused::Why::kNeedFull});
+    return;
+  }
+  Serve& session = serves_[from];
+  session = Serve{};
+  session.session = request.session;
+  session.request = request;
+  session.credit = kCredit;
+  session.progress = ticks_;
+  if (request.full) {
+    table_.scan(Space::kCell, {}, {}, [&](ByteView key, ByteView) {
+      session.all[bucket_of(key)].emplace_back(key);
+      return true;
+    });
+  }
+  serve(from, session);
+}
+
+void Replica::receive(MemberId from, const SyncMore& more) {
+  sync_bytes_.in += pack(more).size() + kEnvelopeBytes;
+  const auto at = serves_.find(from);
+  if (at == serves_.end() || at->second.session != more.session) {
+    if (peers_.contains(from)) {
+      send_sync(from, SyncRefused{more.session, SyncRefused::Why::kUnknownSession});
+    }
+    return;
+  }
+  at->second.credit = std::min(at->second.credit + 1, kCredit);
+  at->second.progress = ticks_;
+  serve(from, at->second);
+}
+
+void Replica::serve(MemberId to, Serve& session) {
+  close_batch();
+  bool last = false;
+  while (session.credit > 0 && !last) {
+    --session.credit;
+    SyncSlice slice = next_slice(session);
+    last = slice.last;
+    sync_bytes_.ident +=
+        vector_bytes(slice.vector) + ahead_bytes(slice.ahead) + vector_bytes(slice.trimmed);
+    for (const CellState& cell : slice.cells) {
+      sync_bytes_.payload += cell.key.size() + cell.value.size();
+    }
+    slice.packed = shared_bytes(pack_slice(slice));
+    slice.cells.clear();
+    send_sync(to, std::move(slice));
+  }
+  if (last) serves_.erase(to);
+}
+
+// Whole buckets while they fit; the one that does not is parted.
+SyncSlice Replica::next_slice(Serve& session) {
+  SyncSlice slice;
+  slice.session = session.session;
+  slice.full = session.request.full;
+  slice.first_bucket = session.next_bucket;
+  if (!session.sent_vector || *session.sent_vector != vector_) {
+    slice.vector = vector_;
+    session.sent_vector = vector_;
+  }
+  std::size_t bytes = 0;
+  while (session.next_bucket < kBuckets && bytes < kSyncSliceBytes) {
+    const auto bucket = static_cast<Bucket>(session.next_bucket);
+    bool more = session.in_bucket || gather(session, bucket);
+    while (more && bytes < kSyncSliceBytes) {
+      while (!session.keys.empty() && bytes < kSyncSliceBytes) {
+        const std::string key = std::move(session.keys.front());
+        session.keys.pop_front();
+        const std::optional<Cell> cell = load(key);
+        if (!cell) continue;  // collected since
+        bytes += key.size() + cell->value.size() + kCellBytesAbout;
+        slice.cells.push_back({key, cell->value, cell->deletes, cell->tag.stamp, cell->tag.dot});
+      }
+      // What changed while earlier parts of the bucket were under way must come too.
+      if (session.keys.empty()) more = gather(session, bucket);
+    }
+    if (const auto own = ahead_.find(bucket); own != ahead_.end()) {
+      slice.ahead.emplace_back(bucket, own->second);
+    }
+    if (more) break;
+    if (session.whole) slice.whole_buckets.push_back(bucket);
+    session.in_bucket = false;
+    ++session.next_bucket;
+  }
+  slice.unfinished = session.in_bucket;
+  slice.end_bucket = session.next_bucket;
+  slice.last = session.next_bucket == kBuckets;
+  if (slice.last) slice.trimmed = trimmed_;
+  return slice;
+}
+
+// Fills session.keys with what is still to be sent of `bucket`; false when that is nothing.
+bool Replica::gather(Serve& session, Bucket bucket) {
+  std::vector<std::string> missing;
+  if (session.in_bucket) {
+    index_.missing(bucket, session.gathered_at, missing);
+  } else {
+    const VersionVector* ahead = find_ahead(session.request.ahead, bucket);
+    index_.missing(
+        bucket, ahead == nullptr ? session.request.vector : joined(session.request.vector, *ahead),
+        missing);
+    // The same live cells on both sides: only what changed need travel.
+    session.whole =
+        session.request.full && session.request.digests[bucket] != bucket_digests_[bucket].sum();
+    if (session.whole) {
+      const std::set<ByteView> changed(missing.begin(), missing.end());
+      for (const std::string& key : session.all[bucket]) {
+        if (!changed.contains(key)) session.keys.push_back(key);
+      }
+    }
+  }
+  for (std::string& key : missing) session.keys.push_back(std::move(key));
+  session.gathered_at = known_vector(bucket);
+  session.in_bucket = !session.keys.empty();
+  return session.in_bucket;
+}
+
+void Replica::send_sync(MemberId to, Body body, bool after_durable) {
+  sync_bytes_.out += pack(body).size() + kEnvelopeBytes;
+  auto& queue = after_durable ? ready_.send_after_durable : ready_.send_now;
+  queue.emplace_back(to, std::move(body));
+}
+
+}  // namespace capstan::ap
