@@ -168,13 +168,11 @@ void Books::collected(const std::string& key, const Dot& dot) {
   }
 }
 
-std::optional<Dot> Books::revived(const std::string& key) {
-  if (collected_.empty()) return std::nullopt;
+void Books::revived(const std::string& key) {
   const auto at = collected_.find(key);
-  if (at == collected_.end()) return std::nullopt;
-  const Dot dot = at->second;
+  if (at == collected_.end()) return;
+  superseded(at->second);
   collected_.erase(at);
-  return dot;
 }
 
 std::vector<std::pair<std::uint64_t, Loss>> Books::losses(std::uint64_t after,

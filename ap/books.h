@@ -5,7 +5,8 @@
 //     survived     it is the present content of its key (a delete: the key's tombstone, also after
 //                  the tombstone itself was collected)
 //     superseded   a client's write replaced it on the node where that write was made, that is, by
-//                  someone who had seen it
+//                  someone who had seen it; noted there, and wherever the successor's delta finds
+//                  it as present content
 //     lost         neither: on every node a write that had not seen it took its place. Whoever saw
 //                  that happen has put it, body and all, into the conflict log
 //
@@ -73,12 +74,12 @@ class Books {
 
   // `loser` and `winner` were concurrent and met here. The same loser counts once.
   void lost(const std::string& key, const Cell& loser, const Cell& winner);
-  // A local write replaced `dot`, the present content.
+  // A write that had seen `dot` replaced it as present content.
   void superseded(const Dot& dot);
   // The tombstone of `key` is stable and leaves its cell.
   void collected(const std::string& key, const Dot& dot);
-  // `key` has content again; returns the dot of its collected tombstone, if that is still known.
-  std::optional<Dot> revived(const std::string& key);
+  // `key` has content again. All that can come after a stable tombstone has seen it.
+  void revived(const std::string& key);
 
   std::uint64_t total() const { return next_ - 1; }
   std::uint64_t dropped() const { return dropped_; }

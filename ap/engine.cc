@@ -369,11 +369,12 @@ void Engine::end_turn() {
 
 void Engine::State::append(Ready ready) {
   if (ready.records.empty()) {
-    CAPSTAN_ASSERT(ready.send_after_durable.empty());
-    // Retries of a write whose group is under way wait for it.
+    // Nothing new for the disk; what is under way must come first.
     if (!groups.empty()) {
       std::ranges::move(parked, std::back_inserter(groups.back().parked));
+      std::ranges::move(ready.send_after_durable, std::back_inserter(groups.back().after_durable));
     } else {
+      send_all(std::move(ready.send_after_durable));
       for (Parked& p : parked) answer_write(std::move(p));
     }
     parked.clear();

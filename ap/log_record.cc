@@ -23,14 +23,7 @@ void put_drops(std::string& out, const std::vector<std::pair<std::string, Dot>>&
 
 }  // namespace
 
-std::string head_of_local(const std::vector<Dot>& replaced) {
-  std::string inner;
-  put_varint(inner, replaced.size());
-  for (const Dot& dot : replaced) put_dot(inner, dot);
-  return framed(RecordKind::kLocal, inner);
-}
-
-std::string head_of_remote() { return framed(RecordKind::kRemote, {}); }
+std::string head_of(RecordKind kind) { return framed(kind, {}); }
 
 std::string head_of_slice(const VersionVector& vector, const VersionVector& cover,
                           const VersionVector& trimmed,
@@ -64,14 +57,7 @@ Result<LogRecord> read_record(const RecoveredRecord& record) {
   out.kind = static_cast<RecordKind>(in.u8());
   Reader inner(in.bytes());
   switch (out.kind) {
-    case RecordKind::kLocal: {
-      const std::uint64_t count = inner.varint();
-      if (!inner.plausible(count, 10)) break;
-      for (std::uint64_t i = 0; i < count && inner.ok(); ++i) {
-        out.replaced.push_back(read_dot(inner));
-      }
-      break;
-    }
+    case RecordKind::kLocal:
     case RecordKind::kRemote:
       break;
     case RecordKind::kSlice: {

@@ -23,15 +23,13 @@ enum class RecordKind : std::uint8_t {
 
 struct LogRecord {
   RecordKind kind = RecordKind::kRemote;
-  std::vector<Dot> replaced;                       // kLocal
   VersionVector vector, cover, trimmed;            // kSlice, see Replica::SliceContext
   std::vector<std::pair<std::string, Dot>> drops;  // kSlice
   Dot dot;                                         // kClean: may have sequence 0
   SharedBytes packed;                              // kDelta records
 };
 
-std::string head_of_local(const std::vector<Dot>& replaced);
-std::string head_of_remote();
+std::string head_of(RecordKind kind);  // kLocal, kRemote
 std::string head_of_slice(const VersionVector& vector, const VersionVector& cover,
                           const VersionVector& trimmed,
                           const std::vector<std::pair<std::string, Dot>>& drops);

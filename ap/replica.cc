@@ -73,11 +73,7 @@ Dot Replica::write(const std::string& key, std::optional<std::string> value) {
   cell.deletes = !value;
   if (value) cell.value = std::move(*value);
   if (old) CAPSTAN_ASSERT(cell.tag > old->tag);  // the clock has observed all that was applied
-  const std::optional<Dot> replaced = old ? std::optional(old->tag.dot) : books_.revived(key);
-  if (replaced) {
-    books_.superseded(*replaced);
-    open_replaced_.push_back(*replaced);
-  }
+  if (old) books_.superseded(old->tag.dot);
 
   Update update;
   update.key = key;
@@ -105,8 +101,7 @@ void Replica::close_batch() {
   open_.reset();
   open_bytes_ = 0;
   delta.packed = shared_bytes(pack_delta(delta));
-  log_record(RecordType::kDelta, head_of_local(open_replaced_), delta.packed);
-  open_replaced_.clear();
+  log_record(RecordType::kDelta, head_of(RecordKind::kLocal), delta.packed);
   delta.updates.clear();  // from here on the packed form is all that is needed
   delta.updates.shrink_to_fit();
   recent_bytes_ += delta.packed->size();
@@ -164,12 +159,12 @@ void Replica::apply(const Delta& delta) {
     cell.tag = {update.stamp, dot};
     cell.deletes = update.deletes;
     cell.value = update.value;
-    merge(bucket, update.key, std::move(cell), saw);
+    merge(Source::kDelta, bucket, update.key, std::move(cell), saw);
   }
   vector_.raise(delta.origin, delta.last);
   strip_ahead();
   if (!replaying_) {
-    log_record(RecordType::kDelta, head_of_remote(),
+    log_record(RecordType::kDelta, head_of(RecordKind::kRemote),
                delta.packed ? delta.packed : shared_bytes(pack_delta(delta)));
   }
 }
@@ -177,20 +172,27 @@ void Replica::apply(const Delta& delta) {
 // Two contents of one key meet. `saw(dot)`: the incoming one's side had seen this dot of ours; the
 // other way round was excluded by the caller. Neither saw the other: the earlier one is lost, and
 // the books keep it.
-void Replica::merge(Bucket bucket, const std::string& key, Cell incoming, const Saw& saw) {
+//
+// A delta whose writer had seen our present content replaced exactly that: the gate has made sure
+// that we know all it knew, and what is latest among more is latest among less. A slice says less:
+// its cell may be the successor's successor.
+void Replica::merge(Source source, Bucket bucket, const std::string& key, Cell incoming,
+                    const Saw& saw) {
   clock_.observe(incoming.tag.stamp);
   const std::optional<Cell> old = load(key);
-  if (!old) {
-    store(bucket, key, std::move(incoming), old);
+  if (old && old->tag.dot == incoming.tag.dot) return;
+  if (old && incoming.tag < old->tag) {
+    books_.lost(key, incoming, *old);
     return;
   }
-  if (old->tag.dot == incoming.tag.dot) return;
-  if (incoming.tag > old->tag) {
-    if (!saw(old->tag.dot)) books_.lost(key, *old, incoming);
-    store(bucket, key, std::move(incoming), old);
-  } else {
-    books_.lost(key, incoming, *old);
+  if (old) {
+    if (!saw(old->tag.dot)) {
+      books_.lost(key, *old, incoming);
+    } else if (source == Source::kDelta) {
+      books_.superseded(old->tag.dot);
+    }
   }
+  store(bucket, key, std::move(incoming), old);
 }
 
 // Puts `cell` in the place of `old` and keeps every derived thing in step.

@@ -64,7 +64,9 @@ struct Ready {
   std::uint64_t number = 0;  // for persisted(); 0: there are no records
   std::vector<Record> records;
   std::vector<std::pair<MemberId, Body>> send_now;
-  // Asks for more of a sync, once what came is on disk: the disk sets the pace.
+  // Once these records and all before are durable. What tells others of our state beyond our own
+  // writes (slices) must not be forgotten by us after they have built on it; and who asks for more
+  // of a sync has what came on disk, so the disk sets the pace.
   std::vector<std::pair<MemberId, Body>> send_after_durable;
   std::vector<Event> events;
 };
@@ -74,6 +76,7 @@ struct ReplicaOptions {
   Incarnation incarnation = 1;  // of this start, never used before
   std::vector<MemberId> peers;  // all other members
   bool keeps_actor = true;      // a clean mark can be trusted to be on disk
+  std::size_t slice_bytes = kSyncSliceBytes;
   std::uint64_t seed = 0;
 };
 
@@ -130,6 +133,7 @@ class Replica {
   Beat beat() const;
   Actor actor() const { return actor_; }
   const VersionVector& vector() const { return vector_; }
+  VersionVector bucket_vector(Bucket bucket) const { return known_vector(bucket); }
   bool whole() const { return ahead_.empty(); }
   Hash128 digest() const { return digest_.sum(); }
   Revision revision() const { return revision_; }
@@ -221,7 +225,8 @@ class Replica {
   bool admits(const Delta& delta) const;
   void apply(const Delta& delta);
   using Saw = std::function<bool(const Dot&)>;
-  void merge(Bucket bucket, const std::string& key, Cell incoming, const Saw& saw);
+  enum class Source { kDelta, kSlice };
+  void merge(Source source, Bucket bucket, const std::string& key, Cell incoming, const Saw& saw);
   void store(Bucket bucket, const std::string& key, Cell cell, const std::optional<Cell>& old);
   void erase(Bucket bucket, const std::string& key, const Cell& old);
   void drain_pen();
@@ -288,7 +293,6 @@ class Replica {
   // The batch of this turn, not yet a record.
   std::optional<Delta> open_;
   std::size_t open_bytes_ = 0;
-  std::vector<Dot> open_replaced_;
 
   // Own batches, for peers whose window was full; bounded, oldest first.
   std::deque<std::shared_ptr<const Delta>> recent_;

@@ -88,7 +88,6 @@ void Replica::replay(const RecoveredRecord& record) {
     case RecordKind::kRemote: {
       const Result<Delta> delta = unpack_delta(read->packed);
       CAPSTAN_ASSERT(delta);
-      for (const Dot& dot : read->replaced) books_.superseded(dot);
       const Sequence have = vector_.of(delta->origin);
       // A gap would mean that records are missing before it: then peers have it, as all else.
       if (have < delta->last && delta->first <= next(have)) apply(*delta);

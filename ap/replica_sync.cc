@@ -220,7 +220,7 @@ void Replica::apply(const SyncSlice& slice, const SliceContext& context) {
     cell.tag = {state.stamp, state.dot};
     cell.deletes = state.deletes;
     cell.value = state.value;
-    merge(bucket, state.key, std::move(cell), [&](const Dot& present) {
+    merge(Source::kSlice, bucket, state.key, std::move(cell), [&](const Dot& present) {
       return context.vector.covers(present) || (ahead != nullptr && ahead->covers(present));
     });
   }
@@ -312,7 +312,7 @@ void Replica::serve(MemberId to, Serve& session) {
     }
     slice.packed = shared_bytes(pack_slice(slice));
     slice.cells.clear();
-    send_sync(to, std::move(slice));
+    send_sync(to, std::move(slice), true);
   }
   if (last) serves_.erase(to);
 }
@@ -328,11 +328,11 @@ SyncSlice Replica::next_slice(Serve& session) {
     session.sent_vector = vector_;
   }
   std::size_t bytes = 0;
-  while (session.next_bucket < kBuckets && bytes < kSyncSliceBytes) {
+  while (session.next_bucket < kBuckets && bytes < options_.slice_bytes) {
     const auto bucket = static_cast<Bucket>(session.next_bucket);
     bool more = session.in_bucket || gather(session, bucket);
-    while (more && bytes < kSyncSliceBytes) {
-      while (!session.keys.empty() && bytes < kSyncSliceBytes) {
+    while (more && bytes < options_.slice_bytes) {
+      while (!session.keys.empty() && bytes < options_.slice_bytes) {
         const std::string key = std::move(session.keys.front());
         session.keys.pop_front();
         const std::optional<Cell> cell = load(key);

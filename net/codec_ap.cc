@@ -38,6 +38,7 @@ Result<ap::Message> read(kj::ArrayPtr<const capnp::word> words) {
     capnp::FlatArrayMessageReader reader(words, reader_options());
     const auto root = reader.getRoot<schema::ApMessage>();
     const auto body = root.getBody();
+    if (root.getKind() > UINT8_MAX) return fail(ErrorCode::kMalformed, "ap message kind");
     Result<ap::Body> unpacked = ap::unpack(
         static_cast<ap::Kind>(root.getKind()),
         shared_bytes(std::string(reinterpret_cast<const char*>(body.begin()), body.size())));
