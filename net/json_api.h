@@ -37,7 +37,8 @@ namespace capstan::net {
 
 // ---- The server's half --------------------------------------------------------------------------
 
-// errors  kMalformed  not JSON;  kInvalid  JSON that asks for nothing sensible. Both with a sentence.
+// errors  kMalformed  not JSON;  kInvalid  JSON that asks for nothing sensible. Both with a
+// sentence.
 Result<Request> decode_api_request(ByteView json);
 Result<LabCommand> decode_api_lab(ByteView json);
 std::string encode_api_reply(const Reply& reply, const Handler& handler);
