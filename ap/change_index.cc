@@ -36,23 +36,30 @@ void ChangeIndex::missing(Bucket bucket, const VersionVector& seen,
 bool ChangeIndex::trim(
     const VersionVector& stable, std::size_t limit,
     const std::function<void(Bucket, const Dot&, const std::string& key)>& tombstone) {
-  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
-    for (auto actor = buckets_[bucket].begin(); actor != buckets_[bucket].end();) {
+  bool finished = true;
+  for (std::size_t bucket = 0; bucket < kBuckets && finished; ++bucket) {
+    // Told only once the bucket is left alone: who hears of a tombstone may well change the index.
+    std::vector<std::pair<Dot, std::string>> tombstones;
+    auto& actors = buckets_[bucket];
+    for (auto actor = actors.begin(); actor != actors.end() && finished;) {
       auto& changes = actor->second;
       const Sequence upto = stable.of(actor->first);
       while (!changes.empty() && changes.begin()->first <= upto) {
-        if (limit-- == 0) return false;
+        if (limit-- == 0) {
+          finished = false;
+          break;
+        }
         auto entry = changes.extract(changes.begin());
         --size_;
         if (entry.mapped().deletes) {
-          tombstone(static_cast<Bucket>(bucket), Dot{actor->first, entry.key()},
-                    entry.mapped().key);
+          tombstones.emplace_back(Dot{actor->first, entry.key()}, std::move(entry.mapped().key));
         }
       }
-      actor = changes.empty() ? buckets_[bucket].erase(actor) : std::next(actor);
+      actor = changes.empty() ? actors.erase(actor) : std::next(actor);
     }
+    for (const auto& [dot, key] : tombstones) tombstone(static_cast<Bucket>(bucket), dot, key);
   }
-  return true;
+  return finished;
 }
 
 }  // namespace capstan::ap

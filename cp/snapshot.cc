@@ -1,5 +1,6 @@
 #include "cp/snapshot.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -54,6 +55,8 @@ Result<std::optional<SnapshotChunk>> SnapshotSender::next() {
     ++space_;
     from_.clear();
   }
+  // Within a piece the base wants its own order, in which the facts come first.
+  std::ranges::stable_sort(chunk.changes, {}, &Change::space);
   chunk.final = final_sent_ = space_ == std::size(kSpaces);
   ++sequence_;
   sent_.push_back(chunk);
