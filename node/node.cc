@@ -129,6 +129,7 @@ void Node::Parts::make_machine() {
   started = net::Loop::clock();
   machine =
       std::make_unique<Machine>(std::move(with), *data.base, *disk, *this, std::move(recovered));
+  if (cp::Engine* engine = machine->cp_engine()) engine->on_base_error(stop_at_once);
 }
 
 Status Node::Parts::open_ports() {
