@@ -161,6 +161,7 @@ void put(Json& to, const ConflictsResult& result) {
 void put(Json& to, const BooksResult& result) {
   to["type"] = "books";
   to["survived"] = result.survived;
+  to["superseded"] = result.superseded;
   to["lost"] = result.lost;
 }
 
@@ -383,6 +384,7 @@ ReplyBody body_of(const Json& json) {
   if (type == "books") {
     BooksResult result;
     from.take("survived", result.survived);
+    from.take("superseded", result.superseded);
     from.take("lost", result.lost);
     return result;
   }

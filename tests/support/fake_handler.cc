@@ -186,7 +186,7 @@ Reply FakeHandler::reply_to(const Request& request) {
   } else if (std::holds_alternative<ConflictsRequest>(request.body)) {
     reply.body = ConflictsResult{};
   } else if (std::holds_alternative<BooksRequest>(request.body)) {
-    reply.body = BooksResult{.survived = {"n1:3:1"}, .lost = {"n2:1:4"}, .superseded = {}};
+    reply.body = BooksResult{.survived = {"n1:3:2"}, .superseded = {"n1:3:1"}, .lost = {"n2:1:4"}};
   } else {
     std::visit([&reply](auto&& result) { reply.body = std::forward<decltype(result)>(result); },
                run(op).result);
