@@ -12,7 +12,6 @@ namespace capstan {
 
 namespace {
 
-constexpr std::size_t kFillSlice = 1024 * 1024;
 constexpr std::size_t kSparesMax = 16;  // recycled beyond it are removed
 
 // The text between prefix and suffix as a hexadecimal number.
@@ -28,6 +27,8 @@ std::optional<std::uint64_t> number_in(std::string_view name, std::string_view p
   return number;
 }
 
+}  // namespace
+
 Status write_zeros(File& file, std::uint64_t from, std::uint64_t to) {
   static const std::string zeros(kFillSlice, '\0');
   while (from < to) {
@@ -38,8 +39,6 @@ Status write_zeros(File& file, std::uint64_t from, std::uint64_t to) {
   }
   return {};
 }
-
-}  // namespace
 
 // ---- names --------------------------------------------------------------------------------------
 

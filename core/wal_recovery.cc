@@ -46,6 +46,10 @@ class Recoverer {
   }
 
   bool ends_in_gap() const { return in_gap_; }
+  bool can_start_in_place() const {
+    return !in_gap_ && !segments_.empty() &&
+           segments_.back().file_bytes == segments_.back().header->segment_bytes;
+  }
 
   // The segments as the log goes on with them. One without a good header is kept as long as the one
   // behind it.
@@ -67,6 +71,15 @@ class Recoverer {
     Hash128 digest;
     bool sealed = true;
   };
+  // The last segment as it is, where there is no room for a copy.
+  Start start_in_place() const {
+    Start start{.header = *segments_.back().header,
+                .groups = image_.substr(wal::kPage, end_of_chain_ - wal::kPage),
+                .last_group = next_ - 1,
+                .digest = digest_,
+                .sealed = chained_.empty() || chained_.back().records == 0};
+    return start;
+  }
   Start start(std::uint64_t salt) const {
     Start start;
     start.header = {.cluster = options_.cluster,
@@ -199,6 +212,7 @@ class Recoverer {
       digest_ = found.header->digest;
       offset += found.header->sectors_bytes;
     }
+    end_of_chain_ = offset;
     return look_behind(i, offset);
   }
 
@@ -253,6 +267,7 @@ class Recoverer {
   std::vector<OnDisk> segments_;
   std::string image_;                // of the segment being read; in the end, of the last
   std::vector<wal::Group> chained_;  // its good groups, views into image_
+  std::size_t end_of_chain_ = 0;     // and where they end
   std::uint64_t next_ = 1;           // the group that should follow
   Hash128 digest_;                   // of the one before it
   std::uint64_t highest_ = 0;        // number seen anywhere
@@ -282,6 +297,18 @@ Status Wal::State::adopt_spares(const std::vector<std::string>& names) {
   return {};
 }
 
+// The active segment goes on where its good groups end: what is there is synced, the rest zeroed,
+// so that nothing of a cut tail can be taken for a later group. Needs no new block of the disk.
+Result<std::unique_ptr<File>> Wal::State::reuse_segment(const wal::SegmentHeader& header,
+                                                        std::size_t end_of_groups) {
+  Result<std::unique_ptr<File>> file = directory.open(segment_name(header.sequence));
+  if (!file) return file;
+  Status done = write_zeros(**file, end_of_groups, header.segment_bytes - wal::kPage);
+  if (done) done = (*file)->sync();
+  if (!done) return std::unexpected(done.error());
+  return file;
+}
+
 Result<Wal::Recovery> Wal::open(Directory& directory, WalOptions options) {
   CAPSTAN_ASSERT(options.segment_bytes % wal::kPage == 0 &&
                  options.segment_bytes >= 2 * wal::kSegmentOverhead);
@@ -307,9 +334,13 @@ Result<Wal::Recovery> Wal::open(Directory& directory, WalOptions options) {
     return std::unexpected(adopted.error());
   }
   state->segments = recoverer.live();
-  const Recoverer::Start start = recoverer.start(state->salts.next());
+  Recoverer::Start start = recoverer.start(state->salts.next());
   if (!out.fresh && !recoverer.ends_in_gap()) state->segments.pop_back();  // it gets replaced
   Result<std::unique_ptr<File>> file = state->make_segment(start.header, start.groups);
+  if (!file && file.error().code == ErrorCode::kNoSpace && recoverer.can_start_in_place()) {
+    start = recoverer.start_in_place();
+    file = state->reuse_segment(start.header, wal::kPage + start.groups.size());
+  }
   if (!file) return std::unexpected(file.error());
   state->activate(start.header, *std::move(file), wal::kPage + start.groups.size());
   state->last_group = start.last_group;

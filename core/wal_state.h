@@ -13,6 +13,10 @@
 
 namespace capstan {
 
+// Zero bytes in slices.
+inline constexpr std::size_t kFillSlice = 1024 * 1024;
+Status write_zeros(File& file, std::uint64_t from, std::uint64_t to);
+
 struct Wal::State {
   static constexpr const char* kFillingName = "filling";
 
@@ -39,6 +43,8 @@ struct Wal::State {
   // Makes it the segment that `header` says: header and copy, `groups` behind them, sync, rename,
   // sync of the directory. A segment of that name is replaced.
   Result<std::unique_ptr<File>> make_segment(const wal::SegmentHeader& header, ByteView groups);
+  Result<std::unique_ptr<File>> reuse_segment(const wal::SegmentHeader& header,
+                                              std::size_t end_of_groups);
   // Appends go to this segment from now on.
   void activate(const wal::SegmentHeader& header, std::unique_ptr<File> file, std::size_t offset);
   Status roll(std::size_t group_bytes);

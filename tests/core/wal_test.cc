@@ -340,6 +340,18 @@ TEST_CASE("wal: a full disk refuses a group that needs a new segment, and takes 
   CHECK(heads(log.records) == texts);
 }
 
+TEST_CASE("wal: on a disk without room for a copy it goes on in the segment it has") {
+  FaultFs fs = disk_with(4);
+  fs.set_capacity(kOptions.segment_bytes);
+  for (int i = 4; i < 8; ++i) {
+    const auto directory = fs.directory("wal");
+    Wal::Recovery log = reopened(*directory);
+    CHECK(heads(log.records) == numbered(0, i));
+    append(*log.wal, "r" + std::to_string(i));
+    CHECK(fs.names("wal").size() == 1);
+  }
+}
+
 TEST_CASE("wal: spares are whole before they count, and a roll takes one instead of making one") {
   FaultFs fs;
   const auto directory = fs.directory("wal");

@@ -15,7 +15,7 @@ class FaultFile final : public File {
 
   Status write(std::uint64_t offset, std::span<const ByteView> parts) override {
     CAPSTAN_ASSERT(life_ == fs_.life_);
-    return fs_.write(inode_, path_, offset, parts);
+    return fs_.write(inode_, path(), offset, parts);
   }
   Result<std::string> read(std::uint64_t offset, std::size_t size) override {
     return from(inode().cache, offset, size);
@@ -29,17 +29,18 @@ class FaultFile final : public File {
   }
   Status sync() override {
     CAPSTAN_ASSERT(life_ == fs_.life_);
-    return fs_.sync(inode_, path_);
+    return fs_.sync(inode_, path());
   }
   Result<std::uint64_t> size() override { return inode().cache.size(); }
 
  private:
+  std::string path() const { return fs_.hook_ ? fs_.path_of(inode_, path_) : path_; }
   FaultFs::Inode& inode() {
     CAPSTAN_ASSERT(life_ == fs_.life_);  // a handle of a process that died
     return fs_.inodes_.at(inode_);
   }
   Result<std::string> from(const std::string& bytes, std::uint64_t offset, std::size_t size) {
-    if (auto error = fs_.asked(FaultFs::Op::kRead, path_, offset, size)) {
+    if (auto error = fs_.asked(FaultFs::Op::kRead, path(), offset, size)) {
       return std::unexpected(*error);
     }
     if (offset >= bytes.size()) return std::string();
@@ -128,6 +129,16 @@ std::optional<Error> FaultFs::asked(Op op, const std::string& path, std::uint64_
   std::optional<Error> error = hook_({op, path, offset, size});
   if (error) ++counts_.errors;
   return error;
+}
+
+// The name it has now; it may have been renamed since it was opened.
+std::string FaultFs::path_of(InodeId id, const std::string& otherwise) const {
+  for (const auto& [path, dir] : directories_) {
+    for (const auto& [name, inode] : dir.names) {
+      if (inode == id) return path + "/" + name;
+    }
+  }
+  return otherwise;
 }
 
 void FaultFs::put(std::string& bytes, std::uint64_t offset, ByteView from) {

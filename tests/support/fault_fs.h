@@ -33,7 +33,7 @@ class FaultFs {
   enum class Op { kOpen, kCreate, kRead, kWrite, kSync, kRename, kRemove, kSyncDirectory };
   struct Call {
     Op op;
-    std::string path;  // DIRECTORY/NAME
+    std::string path;  // DIRECTORY/NAME, as the file is called now
     std::uint64_t offset = 0;
     std::size_t size = 0;
   };
@@ -105,6 +105,7 @@ class FaultFs {
   Status sync(InodeId id, const std::string& path);
   static void put(std::string& bytes, std::uint64_t offset, ByteView from);
   static void apply(Names& names, const NameChange& change);
+  std::string path_of(InodeId id, const std::string& otherwise) const;
   std::uint64_t used() const;
   const Inode* find(const std::string& path) const;
   Inode* find(const std::string& path);
