@@ -1,0 +1,138 @@
+// The main job as a person starts it: six real processes, a cut, a scorecard, and nothing left.
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "lab/child_process.h"
+#include "run_compare.h"
+
+namespace capstan::lab {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<ScratchDirectory> scratch() {
+  auto made = ScratchDirectory::create("compare-test-");
+  REQUIRE(made.has_value());
+  return std::move(*made);
+}
+
+std::vector<std::string> quick_args(const std::string& out) {
+  return {"compare", "--quick", "--seed=3", "--rate=40", "--keys=60", "--out=" + out};
+}
+
+TEST_CASE("compare: a quick run keeps every promise, writes its reports and leaves nothing else") {
+  const auto directory = scratch();
+  const std::string out = directory->path() + "/out";
+  RunningProgram compare(quick_args(out), directory->path());
+  const int code = compare.wait();
+  INFO(compare.output());
+  REQUIRE(code == 0);
+  const auto json = nlohmann::json::parse(file_text(out + "/compare-3.json"), nullptr, false);
+  REQUIRE(json.is_object());
+  CHECK(json["verdict"] == "yes");
+  CHECK(json["cp"]["checks"]["linearizable"]["verdict"] == "yes");
+  CHECK(json["cp"]["n1"]["refused"].get<int>() > 0);
+  CHECK(json["ap"]["n1"]["accepted"] == json["ap"]["n1"]["writes"]);
+  CHECK(json["ap"]["keys_with_two_values"].get<int>() > 0);
+  CHECK(json["ap"]["accounts"]["lost"].get<int>() > 0);
+  CHECK(json["ap"]["lost_writes"].size() == json["ap"]["accounts"]["lost"].get<std::size_t>());
+  CHECK(file_text(out + "/compare-3.html").starts_with("<!doctype html>"));
+  fs::remove_all(out);
+  CHECK(fs::is_empty(directory->path()));
+  CHECK(processes_mentioning(directory->path()).empty());
+}
+
+TEST_CASE("compare: Ctrl-C leaves no process, no directory and no report, whenever it comes") {
+  for (const char* moment : {"compare ", "load:", "CUT", "HEAL"}) {
+    CAPTURE(moment);
+    const auto directory = scratch();
+    RunningProgram compare(quick_args(directory->path() + "/out"), directory->path());
+    REQUIRE(compare.read_until(moment));
+    compare.signal(SIGINT);
+    CHECK(compare.wait() == 130);
+    INFO(compare.output());
+    CHECK(fs::is_empty(directory->path()));
+    CHECK(processes_mentioning(directory->path()).empty());
+  }
+}
+
+TEST_CASE("compare: killed outright, it takes its nodes with it") {
+  const auto directory = scratch();
+  RunningProgram compare(quick_args(directory->path() + "/out"), directory->path());
+  REQUIRE(compare.read_until("load:"));
+  const std::vector<pid_t> nodes = processes_mentioning("--data-dir=" + directory->path());
+  CHECK(nodes.size() == 6);
+  compare.signal(SIGKILL);
+  CHECK(compare.wait() == 128 + SIGKILL);
+  for (pid_t node : nodes) CHECK(gone(node));
+}
+
+TEST_CASE("compare and bench: a wrong call is a sentence and exit 2, nothing is started") {
+  struct Row {
+    std::vector<std::string> args;
+    const char* sentence;
+  };
+  const Row rows[] = {
+      {{"compare", "--sede=3"}, "did you mean --seed?"},
+      {{"compare", "--rate=0"}, "--rate is from 1"},
+      {{"compare", "now"}, "compare takes no words: now"},
+      {{"compare", "--durability=maybe"}, "--durability is sync, interval or none."},
+      {{"bench", "--op=jump"}, "--op is put, get or mixed."},
+      {{"bench", "--endpoints=:x"}, "--endpoints lists HOST:PORT,..."},
+      {{"bench", "--clients=0"}, "--clients is from 1 to 10000."},
+  };
+  for (const Row& row : rows) {
+    const auto directory = scratch();
+    RunningProgram program(row.args, directory->path());
+    CHECK(program.wait() == 2);
+    CAPTURE(program.output());
+    CHECK(program.output().find(row.sentence) != std::string::npos);
+    CHECK(fs::is_empty(directory->path()));
+  }
+}
+
+TEST_CASE("bench: nobody at the address is exit 7") {
+  const auto port = free_port_pair();
+  REQUIRE(port.has_value());
+  const auto directory = scratch();
+  RunningProgram bench({"bench", "--endpoints=127.0.0.1:" + std::to_string(*port)},
+                       directory->path());
+  CHECK(bench.wait() == 7);
+}
+
+TEST_CASE("bench: against a real node it counts what was answered, closed loop and fixed rate") {
+  const auto directory = scratch();
+  const auto port = free_port_pair();
+  REQUIRE(port.has_value());
+  const std::string address = "127.0.0.1:" + std::to_string(*port);
+  RunningProgram node({"serve", "--mode=cp", "--name=n1", "--listen=" + address,
+                       "--join=n1=" + address, "--data-dir=" + directory->path() + "/n1",
+                       "--free-bytes-min=64MiB", "--wal-segment-bytes=4MiB"},
+                      directory->path());
+  REQUIRE(node.read_until(" ready: "));
+  for (const char* rate : {"--rate=0", "--rate=200"}) {
+    CAPTURE(rate);
+    RunningProgram bench(
+        {"bench", "--endpoints=" + address, "--op=mixed", "--clients=2", "--inflight=2",
+         "--keys=50", "--preload", "--duration=300ms", "--warmup=100ms", "--json", rate},
+        directory->path());
+    const int code = bench.wait();
+    INFO(bench.output());
+    CHECK(code == 0);
+    const auto json = nlohmann::json::parse(bench.output(), nullptr, false);
+    REQUIRE(json.is_object());
+    CHECK(json["ok"].get<int>() > 0);
+    CHECK(json["unknown"] == 0);
+    CHECK(json["latency"]["count"].get<int>() >= json["ok"].get<int>());
+    CHECK(json["latency_put"]["count"].get<int>() + json["latency_get"]["count"].get<int>() ==
+          json["ok"].get<int>());
+  }
+  node.signal(SIGTERM);
+  CHECK(node.wait() == 0);
+}
+
+}  // namespace
+}  // namespace capstan::lab
