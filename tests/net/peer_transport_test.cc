@@ -498,6 +498,20 @@ TEST_CASE("peers: one end's fault is enough, whether it drops what comes or what
   }
 }
 
+TEST_CASE("peers: while one end does not hear the other, no redial makes a link") {
+  for (const std::size_t deaf : {1, 2}) {  // the one that dials, the one that is dialled
+    Cluster c(2);
+    c.start_all();
+    const std::size_t other = 3 - deaf;
+    c.cut(deaf, other, true, false);
+    REQUIRE(c.until([&] { return !c.links(deaf).state(MemberId{other}).connected; }));
+    const std::uint64_t before = c.links(deaf).counts().dropped_by_fault_in;
+    REQUIRE(c.until([&] { return c.links(deaf).counts().dropped_by_fault_in >= before + 3; }));
+    CHECK(c.links(deaf).state(MemberId{other}).connects == 1);
+    CHECK(c.links(other).state(MemberId{deaf}).connects == 1);
+  }
+}
+
 TEST_CASE("peers: across a cut the end of a peer is not news, only its silence") {
   Cluster c(2);
   c.start_all();

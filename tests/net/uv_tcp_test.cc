@@ -84,6 +84,28 @@ TEST_CASE("tcp: bytes of every size arrive in order, small, large and shared one
   CHECK(pair.server->counts().bytes_in == sent.size());
 }
 
+TEST_CASE("tcp: what is written while the kernel is still taking earlier bytes follows them") {
+  Pair pair;
+  std::string sent = pattern(8'000'000, 3);
+  pair.server->pause_reading();
+  pair.client->write(std::string(sent));
+  pair.client->write("tail");  // small, and in the kernel's hands when more comes
+  sent += "tail";
+  int turns = 0;
+  Timer writer(pair.loop);
+  writer.every(kMillisecond, [&] {
+    const std::string bytes = pattern(100, static_cast<std::uint64_t>(++turns));
+    pair.client->write(ByteView(bytes));
+    sent += bytes;
+    if (turns == 50) {
+      writer.cancel();
+      pair.server->resume_reading();
+    }
+  });
+  REQUIRE(pair.until([&] { return turns == 50 && pair.server_end.got.size() >= sent.size(); }));
+  CHECK((pair.server_end.got == sent));
+}
+
 TEST_CASE("tcp: what one turn writes is read as one piece") {
   Pair pair;
   pair.loop.post([&] {
