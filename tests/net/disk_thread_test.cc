@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/fault_fs.h"
@@ -280,12 +281,12 @@ TEST_CASE("disk thread: a full disk refuses writes, keeps what was begun, and re
       disk.append(records("r" + std::to_string(sent), 6000), [&](std::uint64_t) { ++called; });
     }
     // Three segments hold about 24; then it must stop, and say so.
-    while (disk.writes_allowed()) ::usleep(100);
+    while (disk.writes_allowed()) std::this_thread::yield();
     disk.deliver();
     CHECK(called < sent);
     full = false;
     loop.run(disk, [&] { return called == sent; });
-    while (!disk.writes_allowed()) ::usleep(100);
+    while (!disk.writes_allowed()) std::this_thread::yield();
   }
   CHECK(heads(*directory).size() == 60);
 }
@@ -319,7 +320,7 @@ TEST_CASE("disk thread: a full base holds its checkpoint back and lets it throug
   {
     DiskThread disk(*directory, opened(*directory), base, small_disk(), loop.wake());
     disk.checkpoint(table.freeze(), [&] { done = true; });
-    while (disk.writes_allowed()) ::usleep(100);
+    while (disk.writes_allowed()) std::this_thread::yield();
     CHECK(!done);
   }  // and the stop is not held up
   base.fail_writes(std::nullopt);
@@ -388,7 +389,7 @@ TEST_CASE("disk thread: a quiet log seals itself, so that its last group is prov
   options.spares = 0;
   DiskThread disk(*directory, std::move(wal), base, options, loop.wake());
   disk.append(records("last"), [](std::uint64_t) {});
-  while (writes < 2) ::usleep(100);  // the group, then the seal
+  while (writes < 2) std::this_thread::yield();  // the group, then the seal
 }
 
 }  // namespace
