@@ -1,5 +1,7 @@
 #include "tests/sim/ap_oracle.h"
 
+#include <cstdio>
+
 #include "core/hash.h"
 
 namespace capstan::sim {
@@ -72,7 +74,8 @@ void ApOracle::witness(std::size_t operation, const Asked& asked, node::Machine&
 bool ApOracle::converged() const {
   const auto& first = last_.front();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    if (!nodes_[i]->running() || !last_[i] || !last_[i]->whole) return false;
+    if (!nodes_[i]->running() || nodes_[i]->stopping() || !last_[i] || !last_[i]->whole)
+      return false;
     if (last_[i]->vector != first->vector || last_[i]->digest != first->digest) return false;
   }
   return true;
@@ -100,33 +103,48 @@ bool ApOracle::had_seen(std::size_t later, const Asked& later_asked, const Asked
   return !before.whole && !before.value;
 }
 
+std::string ApOracle::readable(const std::string& id) const {
+  for (const auto& node : nodes_) {
+    char hex[17];
+    std::snprintf(hex, sizeof hex, "%016llx",
+                  static_cast<unsigned long long>(node->machine()->config().engine.node.value));
+    if (id.starts_with(hex)) return node->name() + id.substr(16);
+  }
+  return id;
+}
+
 void ApOracle::settle(const std::vector<std::unique_ptr<Asked>>& all,
-                      const std::vector<BooksResult>& books) {
-  std::set<std::string> survived(books.front().survived.begin(), books.front().survived.end());
-  std::set<std::string> lost;
+                      const std::vector<BooksResult>& books,
+                      const std::map<std::string, std::string>& visible) {
+  std::set<std::string> survived, superseded, lost;
   for (const BooksResult& book : books) {
-    if (std::set(book.survived.begin(), book.survived.end()) != survived) {
-      return world_.fail("equal books", "nodes disagree on which writes survived");
-    }
-    lost.insert(book.lost.begin(), book.lost.end());
+    for (const std::string& id : book.survived) survived.insert(readable(id));
+    for (const std::string& id : book.superseded) superseded.insert(readable(id));
+    for (const std::string& id : book.lost) lost.insert(readable(id));
   }
   const VersionVector& known = last_.front()->vector;
   for (std::size_t x = 0; x < all.size() && !world_.failed(); ++x) {
     const Asked& asked = *all[x];
     if (!asked.op.acknowledged() || !asked.single_key || asked.op.write_id.empty()) continue;
+    const bool put = asked.op.kind == lab::OpKind::kPut;
     if (!known.covers(Dot{asked.reply.write_id.actor, asked.reply.write_id.sequence})) {
       world_.fail("known to all", about(asked) + " is not in the final vector");
     } else if (survived.contains(asked.op.write_id)) {
       counters_.add("writes survived");
-    } else if (lost.contains(asked.op.write_id)) {
-      counters_.add("writes lost, body kept");
-    } else {
+      const auto now = visible.find(asked.op.key);
+      const bool shown = now != visible.end() && now->second == asked.op.value;
+      if (put && !shown) world_.fail("accounting", about(asked) + " survived and is not visible");
+    } else if (superseded.contains(asked.op.write_id)) {
+      counters_.add("writes superseded");
       bool seen = false;
       for (std::size_t y = 0; y < all.size() && !seen; ++y) {
         seen = y != x && had_seen(y, *all[y], asked);
       }
-      if (!seen) world_.fail("accounting", about(asked) + " is gone without a trace");
-      counters_.add("writes superseded");
+      if (!seen) world_.fail("accounting", about(asked) + " was superseded by nobody who saw it");
+    } else if (lost.contains(asked.op.write_id)) {
+      counters_.add("writes lost, body kept");
+    } else {
+      world_.fail("accounting", about(asked) + " is gone without a trace");
     }
   }
 }

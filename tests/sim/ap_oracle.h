@@ -32,6 +32,7 @@ class ApOracle {
   ApOracle(World& world, Counters& counters, Nodes& nodes)
       : world_(world), counters_(counters), nodes_(nodes), last_(nodes.size()) {}
 
+  void started(int node) { last_[static_cast<std::size_t>(node)].reset(); }
   void turned(int node);
   // In the turn of the node, before the operation is submitted.
   void witness(std::size_t operation, const Asked& asked, node::Machine& machine);
@@ -40,9 +41,9 @@ class ApOracle {
   bool converged() const;
   std::string differences() const;
 
-  // After convergence; `books` of every node.
-  void settle(const std::vector<std::unique_ptr<Asked>>& all,
-              const std::vector<BooksResult>& books);
+  // After convergence: `books` of every node, `visible` what they all hold.
+  void settle(const std::vector<std::unique_ptr<Asked>>& all, const std::vector<BooksResult>& books,
+              const std::map<std::string, std::string>& visible);
   void check_promise(const std::vector<std::unique_ptr<Asked>>& all);
 
  private:
@@ -51,6 +52,8 @@ class ApOracle {
     bool whole = true;
     std::optional<std::string> value;
   };
+  // Ids name members; a node that has not heard a disk's member yet writes the disk's number.
+  std::string readable(const std::string& id) const;
   bool had_seen(std::size_t later, const Asked& later_asked, const Asked& earlier) const;
 
   World& world_;

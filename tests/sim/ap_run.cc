@@ -10,6 +10,23 @@ namespace {
 
 constexpr Micros kConvergeWithin = 10 * kSecond;
 
+using Dump = std::map<std::string, std::string>;
+
+std::string difference(const Dump& a, const Dump& b) {
+  std::string text;
+  for (const auto& [key, value] : a) {
+    const auto there = b.find(key);
+    if (there == b.end()) text += " " + key + "=" + value + " is only in the first";
+    if (there != b.end() && there->second != value) {
+      text += " " + key + "=" + value + " is " + there->second + " in the second";
+    }
+  }
+  for (const auto& [key, value] : b) {
+    if (!a.contains(key)) text += " " + key + "=" + value + " is only in the second";
+  }
+  return text;
+}
+
 class ApRun {
  public:
   ApRun(std::uint64_t seed, Options options, Counters& counters)
@@ -39,6 +56,7 @@ class ApRun {
  private:
   Cluster::Hooks hooks() {
     Cluster::Hooks hooks;
+    hooks.started = [this](int node) { oracle_.started(node); };
     hooks.turned = [this](int node) { oracle_.turned(node); };
     return hooks;
   }
@@ -67,7 +85,7 @@ class ApRun {
   void check_accounts() {
     if (world().failed()) return;
     std::vector<BooksResult> books;
-    std::vector<std::map<std::string, std::string>> dumps;
+    std::vector<Dump> dumps;
     for (int node = 0; node < cluster_.size(); ++node) {
       auto book = ask_now<BooksResult>(node, BooksRequest{});
       auto all = ask_now<RangeResult>(
@@ -79,12 +97,15 @@ class ApRun {
       for (KeyValue& kv : all->kvs) dumps.back().emplace(kv.key, kv.value);
       if (dumps.back() != dumps.front()) {
         return world().fail("all nodes hold the same",
-                            cluster_.node(node).name() + " differs from n1");
+                            cluster_.node(node).name() +
+                                " differs from n1: " + difference(dumps.front(), dumps.back()));
       }
     }
     oracle_.check_promise(cluster_.clients.all());
     // With a disk went what only it had; nothing can be said about single writes then.
-    if (!cluster_.faults->disks_were_lost()) oracle_.settle(cluster_.clients.all(), books);
+    if (!cluster_.faults->disks_were_lost()) {
+      oracle_.settle(cluster_.clients.all(), books, dumps.front());
+    }
   }
 
   Cluster cluster_;

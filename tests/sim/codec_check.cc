@@ -1,8 +1,20 @@
 #include "tests/sim/codec_check.h"
 
+#include "net/codec_ap.h"
+#include "net/codec_cp.h"
+
 namespace capstan::sim {
 
-Result<node::PeerMessage> through_bytes(const node::PeerMessage& message) { return message; }
+Result<node::PeerMessage> through_bytes(const node::PeerMessage& message) {
+  if (const auto* cp = std::get_if<cp::Message>(&message)) {
+    Result<cp::Message> again = net::decode_cp(net::encode(*cp));
+    if (!again) return std::unexpected(again.error());
+    return node::PeerMessage(std::move(*again));
+  }
+  Result<ap::Message> again = net::decode_ap(net::encode(std::get<ap::Message>(message)));
+  if (!again) return std::unexpected(again.error());
+  return node::PeerMessage(std::move(*again));
+}
 
 const char* describe_message(const node::PeerMessage& message) {
   if (const auto* cp = std::get_if<cp::Message>(&message)) {

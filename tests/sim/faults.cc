@@ -250,11 +250,11 @@ void Faults::strike_stall() {
 void Faults::strike_restart() {
   const int node = pick();
   SimNode& target = *nodes_[static_cast<std::size_t>(node)];
-  if (!target.running() || target.paused()) return;
+  if (!target.running() || target.paused() || target.stopping()) return;
   target.stop_cleanly([this, node, &target] {
     if (target.running()) return;
     counters_.add("stopped cleanly");
-    restart_later(node, some(kMillisecond, 500 * kMillisecond));
+    restart_later(node, stopped_ ? 0 : some(kMillisecond, 500 * kMillisecond));
   });
 }
 

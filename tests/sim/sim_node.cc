@@ -151,7 +151,7 @@ void SimNode::tear_down() {
   disk_.reset();
   wal_directory_.reset();
   inbox_.clear();
-  turn_scheduled_ = tick_due_ = paused_ = dying_ = false;
+  turn_scheduled_ = tick_due_ = paused_ = dying_ = stopping_ = false;
 }
 
 void SimNode::crash(bool abruptly) {
@@ -195,6 +195,7 @@ void SimNode::heal_disk() {
 }
 
 void SimNode::stop_cleanly(std::move_only_function<void()> done) {
+  stopping_ = true;
   post([this, d = std::move(done)](node::Machine& machine) mutable {
     machine.stop([this, life = life_, e = std::move(d)]() mutable {
       world_.after(0, [this, life, f = std::move(e)]() mutable {

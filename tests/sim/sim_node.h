@@ -52,6 +52,7 @@ class SimNode : public Port, public node::PeerSender {
   void resume();
   bool running() const { return machine_ != nullptr; }
   bool paused() const { return paused_; }
+  bool stopping() const { return stopping_; }
 
   // --- what only people and bad disks do; the node is down ---
   void wipe();
@@ -125,7 +126,7 @@ class SimNode : public Port, public node::PeerSender {
   std::unique_ptr<node::Machine> machine_;
   std::vector<std::move_only_function<void(node::Machine&)>> inbox_;
   bool turn_scheduled_ = false, in_turn_ = false, tick_due_ = false;
-  bool paused_ = false, dying_ = false;
+  bool paused_ = false, dying_ = false, stopping_ = false;
   bool impaired_at_start_ = false;
   std::string stopped_because_;
 };
