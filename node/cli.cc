@@ -223,7 +223,18 @@ int Cli::unreachable(const ApiAnswer& answer, bool is_write) const {
   return code;
 }
 
-int Cli::refuse(const ApiAnswer& answer, bool is_read) const {
+// A member that the one who refused does not reach, by name; empty: none is known.
+std::string Cli::elsewhere(const ApiAnswer& answer) {
+  const ApiAnswer status = client_->ask({answer.at, "GET", "/api/v1/status", ""});
+  if (const auto* result = std::get_if<StatusResult>(&status.reply.body)) {
+    for (const PeerStatus& peer : result->peers) {
+      if (!peer.self && !peer.reachable) return peer.name;
+    }
+  }
+  return {};
+}
+
+int Cli::refuse(const ApiAnswer& answer, bool is_read) {
   const Reply& reply = answer.reply;
   const ExitCode code = exit_code(reply.outcome, reply.reason);
   if (json()) {
@@ -238,9 +249,9 @@ int Cli::refuse(const ApiAnswer& answer, bool is_read) const {
   if (verbose() && !answer.write_id.empty()) complain("write " + answer.write_id);
   // the way out, as far as the sentence has not said it
   if (reply.reason == Reason::kNoQuorum && text.find("--node") == std::string::npos) {
-    complain(is_read
-                 ? "The other side may know: --node NAME. What this node has: --stale."
-                 : "The other side may work: --node NAME. Old values here: capstan get --stale.");
+    const std::string other = elsewhere(answer);
+    complain((other.empty() ? "" : "The other side may work: --node " + other + ". ") +
+             (is_read ? "What this node has: --stale." : "Old values here: capstan get --stale."));
   }
   return code;
 }

@@ -44,7 +44,7 @@ class Cli {
   void complain(const std::string& text) const;
 
   // A reply that is not ok: says why and what to do. Returns the exit code.
-  int refuse(const ApiAnswer& answer, bool is_read) const;
+  int refuse(const ApiAnswer& answer, bool is_read);
   // A request that nobody answered. Returns the exit code.
   int unreachable(const ApiAnswer& answer, bool is_write) const;
   int usage(const std::string& sentence) const;
@@ -54,6 +54,7 @@ class Cli {
  private:
   Cli() = default;
   std::optional<std::vector<HostPort>> endpoints(int* exit) const;
+  std::string elsewhere(const ApiAnswer& answer);
 
   std::string command_;
   Parsed flags_;

@@ -47,7 +47,7 @@ std::string success(const ApiAnswer& answer, const std::string& what) {
   return text;
 }
 
-int say_written(const Cli& cli, const ApiAnswer& answer, const std::string& what) {
+int say_written(Cli& cli, const ApiAnswer& answer, const std::string& what) {
   const Reply& reply = answer.reply;
   if (reply.outcome == Outcome::kFailed || reply.outcome == Outcome::kUnknown) {
     return cli.refuse(answer, false);
@@ -66,16 +66,31 @@ int say_written(const Cli& cli, const ApiAnswer& answer, const std::string& what
 }
 
 // What a person should know about where and how old the answer is; empty: nothing.
-std::string view_note(const ApiAnswer& answer, bool found) {
+std::string view_note(const ApiAnswer& answer, bool found, const std::string& alone) {
   const Reply& reply = answer.reply;
   const std::string revision = std::to_string(reply.header.revision.value);
   const std::string age = reply.age_at_least > 0
                               ? ", at least " + duration_text(reply.age_at_least) + " old"
                               : std::string{};
-  if (!found) return "(not here as of revision " + revision + age + ")";
-  if (!reply.detail.empty()) return "(" + reply.detail + ")";
+  if (!found) return "(not here as of revision " + revision + age + alone + ")";
   if (!age.empty()) return "(as of revision " + revision + age + ")";
+  if (!alone.empty()) return "(" + alone.substr(2) + ")";
   return {};
+}
+
+// In AP mode an answer is one node's view: "; n1's view, n2 and n3 not heard for 4.1 s" during a
+// cut.
+std::string alone_note(Cli& cli, const ApiAnswer& answer) {
+  const ApiAnswer asked = cli.client().ask({answer.at, "GET", "/api/v1/status", ""});
+  const auto* status = std::get_if<StatusResult>(&asked.reply.body);
+  if (status == nullptr || status->mode != Mode::kAp || status->alone_for < 0) return {};
+  std::vector<std::string> missing;
+  for (const PeerStatus& peer : status->peers) {
+    if (!peer.self && !peer.reachable) missing.push_back(peer.name);
+  }
+  if (missing.empty()) return {};
+  return "; " + status->name + "'s view, " + listed(missing) + " not heard for " +
+         duration_text(status->alone_for);
 }
 
 std::string shown(const Cli& cli, const KeyValue& kv, bool with_key) {
@@ -155,7 +170,10 @@ int get_command(Args args) {
       cli->print(out);
       if (result->more) cli->talk("(more keys follow; raise --limit)");
     }
-    if (const std::string note = view_note(*answer, found); !note.empty()) cli->talk(note);
+    if (!cli->quiet() && !cli->plain()) {
+      const std::string note = view_note(*answer, found, alone_note(*cli, *answer));
+      if (!note.empty()) cli->talk(note);
+    }
     if (cli->verbose() && found) {
       for (const KeyValue& kv : result->kvs) {
         cli->talk(printable(kv.key) + ": created at " + std::to_string(kv.create_revision.value) +

@@ -148,10 +148,11 @@ void Node::Parts::watch_quorum() {
     const Micros lasted = now - not_ready_since;
     not_ready_since = -1;
     not_ready_total += lasted;
-    trace(Level::kInfo, "quorum_regained", config.name + " can commit writes again",
+    trace(Level::kInfo, was_ready ? "quorum_regained" : "serving",
+          config.name + (was_ready ? " can commit writes again" : " can commit writes"),
           {{"after", seconds(lasted)}, {"refused", std::to_string(refused_while_not_ready)}});
-    return;
   }
+  was_ready = was_ready || ready;
   if (ready) return;
   if (not_ready_since < 0) {
     not_ready_since = reminded_at = now;

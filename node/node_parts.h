@@ -93,6 +93,7 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   RequestFigures figures;
   std::uint64_t bad_messages = 0;  // peer payloads that did not decode
   Now started;
+  bool was_ready = false;       // at least once since the start
   Micros not_ready_since = -1;  // Now::monotonic; -1: ready
   Micros reminded_at = 0;
   std::uint64_t refused_while_not_ready = 0;

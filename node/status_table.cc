@@ -193,7 +193,9 @@ std::string status_table(const std::vector<NodeView>& nodes) {
   for (const NodeView& node : nodes) {
     if (!node.status) continue;
     for (const std::string& error : node.status->errors) {
-      if (told.insert(error).second) out += error + "\n";
+      const bool names_itself = error.starts_with("lab: ") || error.starts_with(node.name + " ");
+      const std::string line = names_itself ? error : node.name + ": " + error;
+      if (told.insert(line).second) out += line + "\n";
     }
   }
   return out;
