@@ -145,7 +145,7 @@ void Engine::State::end_snapshot(bool sent) {
 
 void Engine::State::on_snapshot_reply(MemberId from, Term term, const SnapshotReply& reply) {
   if (!raft->is_leader() || term != raft->term() || !snapshot || snapshot->to() != from ||
-      snapshot->number() != reply.number) {
+      snapshot->number() != reply.number || !raft->is_present_life(from, reply.life)) {
     return;
   }
   if (snapshot->acknowledge(reply.expected)) snapshot_news = snapshot_resent = now.monotonic;
@@ -158,7 +158,7 @@ void Engine::State::on_snapshot_chunk(MemberId from, Term term, SnapshotChunk ch
   if (raft->leader() != from || term != raft->term() || installing) return;
   if (!raft->wants_snapshot(chunk.last)) {
     // All of it is here already, in our log or applied; say so once that is durable.
-    SnapshotReply have{chunk.last, chunk.number, 0, true};
+    SnapshotReply have{chunk.last, chunk.number, raft->hello().life, 0, true};
     return send_after_writes({{from, {raft->term(), have}}});
   }
   if (receiver.is_other(from, chunk) || receiver_term != term) {
@@ -167,7 +167,7 @@ void Engine::State::on_snapshot_chunk(MemberId from, Term term, SnapshotChunk ch
     receiver_term = term;
   }
   if (receiver.take(chunk) == SnapshotReceiver::Take::kRepeat) {
-    sender.send(from, {raft->term(), receiver.reply(false)});
+    sender.send(from, {raft->term(), receiver.reply(raft->hello().life, false)});
     return;
   }
   disk.stage(std::move(chunk.changes),
@@ -177,7 +177,7 @@ void Engine::State::on_snapshot_chunk(MemberId from, Term term, SnapshotChunk ch
 void Engine::State::piece_staged(std::uint64_t number) {
   if (!receiver.active() || receiver.number() != number) return;  // of a sending given up since
   receiver.staged();
-  sender.send(receiver.from(), {raft->term(), receiver.reply(false)});
+  sender.send(receiver.from(), {raft->term(), receiver.reply(raft->hello().life, false)});
   maybe_install();
 }
 
@@ -216,7 +216,7 @@ void Engine::State::installed() {
     answer(unknown(id, Reason::kLeaderLost, waited));
   }
   // From here on the log is a new one: what the WAL holds before this mark is not part of it.
-  const SnapshotReply reply = receiver.reply(true);
+  const SnapshotReply reply = receiver.reply(raft->hello().life, true);
   const MemberId from = receiver.from();
   receiver.abandon();
   disk.append({restart_record(applied), hard_state_record(raft->hard_state())},

@@ -94,6 +94,7 @@ struct Append {
 struct AppendReply {
   bool rejected = false;
   bool counts = true;  // false: the sender is not in normal standing
+  Actor life;          // of the sender: what an earlier disk held counts no more
   Index index;         // accepted: everything up to here is durable; rejected: the refused prev
   EntryId hint;        // rejected: our last entry that may match, so both sides jump by terms
 };
@@ -160,6 +161,7 @@ struct SnapshotChunk {
 struct SnapshotReply {
   EntryId last;
   std::uint64_t number = 0;
+  Actor life;                  // as in AppendReply
   std::uint32_t expected = 0;  // the next piece; all before are staged durably
   bool installed = false;
 };

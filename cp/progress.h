@@ -52,6 +52,7 @@ struct Progress {
   Index match;
   Index next{1};
   State state = State::kProbe;
+  bool verify = false;      // an append must go out even if it carries no entry
   bool probe_sent = false;  // wait for the answer or a heartbeat before probing again
   Inflight inflight;
 

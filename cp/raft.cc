@@ -211,6 +211,7 @@ Ready Raft::take_ready(Index apply_max) {
   Ready out;
   if (ack_) {
     ack_->counts = counts();
+    ack_->life = hard_.life;
     auto& queue = Mutants::on(Mutant::kFollowerAcksEarly) ? now_ : durable_;
     queue.push_back({leader_, {hard_.term, *ack_}});
     ack_.reset();

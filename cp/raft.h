@@ -23,12 +23,13 @@
 //              impairment in its term, and to whose commit index the member has caught up. Every
 //              committed entry it may have acknowledged is then in its log again.
 //
-// A vote given before the loss may still be under way. The quorum of that round has learned the new
-// life of the member, durably; each vote carries its voter's roll; so a candidate that holds such
-// an old vote also holds, in any majority, a roll that gives it away, and does not count it. (The
-// idea is the crash vector of Michael et al., "Recovering Shared Objects Without Stable Storage",
-// 2017.) A cluster of one or two cannot restore a member: nobody could vouch for it, so it waits
-// for people.
+// Acknowledgements name the life they speak for, so that a late one of the lost disk is not
+// believed. A vote given before the loss may still be under way. The quorum of that round has
+// learned the new life of the member, durably; each vote carries its voter's roll; so a candidate
+// that holds such an old vote also holds, in any majority, a roll that gives it away, and does not
+// count it. (The idea is the crash vector of Michael et al., "Recovering Shared Objects Without
+// Stable Storage", 2017.) A cluster of one or two cannot restore a member: nobody could vouch for
+// it, so it waits for people.
 //
 // [Raft §n]  Ongaro & Ousterhout, USENIX ATC 2014, extended version
 // [Diss §n]  Ongaro, PhD dissertation, Stanford 2014
@@ -197,6 +198,11 @@ class Raft {
   bool established() const { return is_leader() && commit_ >= term_first_; }
   Hello hello() const { return {hard_.standing, hard_.life, hard_.roll}; }
   const std::map<MemberId, Progress>& progress() const { return progress_; }
+  // False if `member` is known to live on another disk, or in a later life, than that.
+  bool is_present_life(MemberId member, const Actor& life) const {
+    const Actor* known = find_life(hard_.roll, member);
+    return known == nullptr || *known == life;
+  }
   bool connected(MemberId peer) const { return connected_.contains(peer); }
   // Ticks since the leader was last heard; for a leader, 0.
   std::uint64_t leader_silence_ticks() const { return is_leader() ? 0 : tick_ - leader_tick_; }

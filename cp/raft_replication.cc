@@ -30,6 +30,7 @@ void Raft::on_append(MemberId from, const Append& append) {
   AppendReply reply;
   reply.rejected = true;
   reply.counts = counts();
+  reply.life = hard_.life;
   reply.index = append.prev.index;
   reply.hint = {*log_.term_at(hint), hint};
   send_durable(from, reply);
@@ -84,6 +85,7 @@ Progress* Raft::heard_from(MemberId from, bool counted) {
 }
 
 void Raft::on_append_reply(MemberId from, const AppendReply& reply) {
+  if (!is_present_life(from, reply.life)) return;  // it speaks of a disk that is gone
   Progress* progress = heard_from(from, reply.counts);
   if (progress == nullptr) return;
   if (!reply.rejected) {
@@ -116,6 +118,8 @@ void Raft::on_heartbeat_reply(MemberId from, const HeartbeatReply& reply) {
   if (progress == nullptr) return;
   progress->acked_round = std::max(progress->acked_round, reply.round);
   if (reply.learned) progress->learned_round = std::max(progress->learned_round, reply.round);
+  // It does not know yet that its log is ours, so it cannot commit: an empty append tells it.
+  progress->verify = progress->verify || reply.received < reply.tip;
   if (progress->state == Progress::State::kProbe) {
     progress->probe_sent = false;
   } else if (progress->state == Progress::State::kReplicate && reply.received < reply.tip) {
@@ -158,7 +162,7 @@ void Raft::commit_to(Index index) {
 void Raft::replicate(MemberId to, Progress& progress) {
   const bool recent =
       progress.heard && tick_ - progress.heard_tick < std::uint64_t(options_.election_ticks);
-  while (progress.may_send() && progress.next <= log_.last_index()) {
+  while (progress.may_send() && (progress.verify || progress.next <= log_.last_index())) {
     const Index prev{progress.next.value - 1};
     if (prev < log_.base().index) {
       if (!recent) return;
@@ -172,11 +176,12 @@ void Raft::replicate(MemberId to, Progress& progress) {
     append.entries = log_.slice(progress.next, log_.last_index(), options_.append_bytes_max);
     std::size_t bytes = 0;
     for (const Entry& entry : append.entries) bytes += entry.bytes();
-    const Index last = append.entries.back().index;
+    const Index last{prev.value + append.entries.size()};
     progress.commit_sent = commit_;
+    progress.verify = false;
     if (progress.state == Progress::State::kProbe) {
       progress.probe_sent = true;
-    } else {
+    } else if (last > prev) {
       progress.inflight.add(last, bytes);
       progress.next = next(last);
     }

@@ -41,7 +41,14 @@ void Raft::on_hello(MemberId from, const Hello& hello) {
   if (!is_leader()) return;
   Progress& progress = progress_.at(from);
   progress.counts = hello.standing == Standing::kNormal;
-  if (hello.standing == Standing::kImpaired) announced_[from] = hello.life;
+  if (hello.standing != Standing::kImpaired) return;
+  const auto [at, first] = announced_.emplace(from, hello.life);
+  if (!first && at->second == hello.life) return;
+  at->second = hello.life;
+  // What it acknowledged in another life it may have no more.
+  progress.match = {};
+  progress.to_probe(next(log_.last_index()));
+  progress.verify = true;
 }
 
 void Raft::try_form() {

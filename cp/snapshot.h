@@ -73,7 +73,9 @@ class SnapshotReceiver {
   EntryId last() const { return last_; }
   const Config& config() const { return config_; }
   std::uint64_t number() const { return number_; }
-  SnapshotReply reply(bool installed) const { return {last_, number_, staged_, installed}; }
+  SnapshotReply reply(const Actor& life, bool installed) const {
+    return {last_, number_, life, staged_, installed};
+  }
   // Every piece is here and staged.
   bool complete() const { return final_taken_ && staged_ == expected_; }
 

@@ -98,6 +98,7 @@ void write(schema::CpMessage::Builder to, const cp::AppendReply& reply) {
   auto out = to.initAppendReply();
   out.setRejected(reply.rejected);
   out.setCounts(reply.counts);
+  write(out.initLife(), reply.life);
   out.setIndex(reply.index.value);
   write(out.initHint(), reply.hint);
 }
@@ -176,6 +177,7 @@ void write(schema::CpMessage::Builder to, const cp::SnapshotReply& reply) {
   auto out = to.initSnapshotReply();
   write(out.initLast(), reply.last);
   out.setNumber(reply.number);
+  write(out.initLife(), reply.life);
   out.setExpected(reply.expected);
   out.setInstalled(reply.installed);
 }
@@ -313,8 +315,8 @@ cp::Body read_body(Checker& check, Term term, schema::CpMessage::Reader from) {
       return read_append(check, term, from.getAppend());
     case schema::CpMessage::APPEND_REPLY: {
       const auto in = from.getAppendReply();
-      return cp::AppendReply{
-          in.getRejected(), in.getCounts(), {check.number(in.getIndex())}, check.id(in.getHint())};
+      return cp::AppendReply{in.getRejected(), in.getCounts(), check.life(in.getLife()),
+                             {check.number(in.getIndex())}, check.id(in.getHint())};
     }
     case schema::CpMessage::HEARTBEAT: {
       const auto in = from.getHeartbeat();
@@ -363,8 +365,8 @@ cp::Body read_body(Checker& check, Term term, schema::CpMessage::Reader from) {
       return read_chunk(check, from.getSnapshotChunk());
     case schema::CpMessage::SNAPSHOT_REPLY: {
       const auto in = from.getSnapshotReply();
-      return cp::SnapshotReply{check.id(in.getLast()), in.getNumber(), in.getExpected(),
-                               in.getInstalled()};
+      return cp::SnapshotReply{check.id(in.getLast()), in.getNumber(), check.life(in.getLife()),
+                               in.getExpected(), in.getInstalled()};
     }
   }
   check.require(false);  // a kind of a newer version

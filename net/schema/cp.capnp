@@ -77,6 +77,7 @@ struct CpAppendReply {
   counts @1 :Bool;
   index @2 :UInt64;
   hint @3 :CpEntryId;
+  life @4 :CpLife;
 }
 
 struct CpHeartbeat {
@@ -141,4 +142,5 @@ struct CpSnapshotReply {
   number @1 :UInt64;
   expected @2 :UInt32;
   installed @3 :Bool;
+  life @4 :CpLife;
 }
