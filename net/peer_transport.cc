@@ -119,7 +119,7 @@ Hello PeerTransport::State::hello_to(MemberId to, bool knock) const {
 
 void PeerTransport::State::attempt(Peer& peer) {
   if (peer.attempts.size() >= kAttemptsMax) drop(*peer.attempts.front());
-  peer.next_attempt = now() + kRedialInterval;
+  peer.next_attempt = now() + options.redial_interval;
   auto link = std::make_unique<Link>(*this, Link::Stage::kDialled, peer.address.id, now());
   link->dial(loop, peer.address.host, peer.address.port);
   peer.attempts.push_back(std::move(link));

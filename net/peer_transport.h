@@ -12,7 +12,7 @@
 //     go     ─────────────────►            this connection is the link; an older one is closed
 //     frames, pings  ◄────────►
 //
-// Without a link a fresh attempt starts every kRedialInterval, for ever, beside those under way: a
+// Without a link a fresh attempt starts every redial_interval, for ever, beside those under way: a
 // SYN that was lost is not waited for, and a slow network (a round trip above the interval) still
 // gets its answer. A link without any frame for E is dead and closed, whatever TCP thinks; pings go
 // out every heartbeat, so only a dead peer or network is silent.
@@ -62,7 +62,8 @@ struct PeerOptions {
   std::vector<ListenAddress> listen;
   std::vector<std::string> client_urls;  // told to every peer, for its list of members
   Micros heartbeat_interval = kHeartbeatInterval;
-  Micros election_timeout = kElectionTimeout;        // E
+  Micros election_timeout = kElectionTimeout;  // E
+  Micros redial_interval = kRedialInterval;
   std::size_t queue_bytes_max = kPeerQueueBytesMax;  // per link
 };
 

@@ -346,6 +346,19 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("peers: a restarted peer that may not dial knocks, and is dialled at once") {
+  Cluster c(2);
+  PeerOptions one = c.options(1);
+  one.redial_interval = 3600 * kSecond;  // n1 dials, but would not again for an hour
+  c.start(1, one);
+  c.start(2);
+  REQUIRE(c.until([&] { return c.connected(1, 2); }));
+  c[2].links.reset();
+  REQUIRE(c.until([&] { return c[1].story == "+2-2"; }));
+  c.start(2);
+  CHECK(c.until([&] { return c.connected(1, 2); }));
+}
+
 // A peer made by hand: it shakes hands as member 2 and then does what the test says.
 struct Puppet : StreamEvents {
   Puppet(Cluster& c, Loop& loop) : cluster(c) {
