@@ -115,6 +115,7 @@ void Replica::receive(MemberId from, Delta delta) {
   }
   const Sequence have = vector_.of(delta.origin);
   if (have >= delta.last) return;  // repeated, or a sync was faster
+  if (from_past_life(from, delta.origin)) return;
   if (delta.first <= next(have) && admits(delta)) {
     close_batch();
     apply(delta);
@@ -294,6 +295,37 @@ void Replica::check_usurped(const VersionVector& seen) {
         "It goes on under a new incarnation");
 }
 
+// A beat names the actor its member writes as. A new one means that the disk may have lost writes
+// of the one before, and that the new life has agreed to things (to forgetting a tombstone) without
+// knowing of them: what still comes of them directly must not be taken. Who did take one in time
+// has it in its vector, and there it counts. False: the beat itself is from a past life.
+bool Replica::begins_life(MemberId id, Peer& peer, const Actor& actor) {
+  if (peer.actor == actor) return true;
+  if (from_past_life(id, actor)) return false;
+  if (peer.actor.node) peer.past.insert(peer.actor);
+  peer.actor = actor;
+  peer.settled = {};
+  peer.candidate.reset();
+  if (pull_ && pull_->peer == id) pull_.reset();
+  for (auto origin = pen_.begin(); origin != pen_.end();) {
+    if (!from_past_life(id, origin->first)) {
+      ++origin;
+      continue;
+    }
+    for (const auto& [first, held] : origin->second) pen_bytes_ -= bytes_of(held.delta);
+    origin = pen_.erase(origin);
+  }
+  return true;
+}
+
+bool Replica::from_past_life(MemberId from, const Actor& origin) const {
+  const auto at = peers_.find(from);
+  if (at == peers_.end()) return false;
+  const Peer& peer = at->second;
+  return peer.past.contains(origin) ||
+         (origin.node == peer.actor.node && origin.incarnation < peer.actor.incarnation);
+}
+
 void Replica::event(bool alarm, std::string name, std::string text) {
   if (replaying_) return;
   ready_.events.push_back({alarm, std::move(name), std::move(text)});
@@ -317,11 +349,11 @@ void Replica::receive(MemberId from, const Beat& beat) {
   const auto at = peers_.find(from);
   if (at == peers_.end()) return;
   Peer& peer = at->second;
+  if (!begins_life(from, peer, beat.actor)) return;
   check_usurped(beat.vector);
   // A write made here from now on is later than what any peer has; it matters where a peer has
   // already forgotten the tombstones that a slow clock here would lose to.
   clock_.observe(beat.clock);
-  peer.actor = beat.actor;
   peer.vector = beat.vector;
   acknowledged(peer);
   settle(peer);

@@ -18,7 +18,8 @@
 //       write had seen another can be read off vectors, and a conflict is told exactly
 //   I6  a delete is a tombstone, in the change index until stable
 //   I7  a tombstone goes only when stable: every member has it durably, and we have everything that
-//       any member had when it said so. Never by age
+//       any member had when it said so. Never by age. What a member's disk lost in a crash may
+//       still be on its way from its life before; once the new life has been heard, that is refused
 //   I8  a peer whose vector does not cover what was trimmed here gets whole buckets, not changes
 //
 // How a write travels. Its origin pushes it to every peer it hears, in order, once. A delta that
@@ -38,6 +39,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -155,6 +157,7 @@ class Replica {
     bool direct = false;
     bool returned = false;                   // just came back: its next beat is compared at once
     Actor actor;                             // who it writes as
+    std::set<Actor> past;                    // and wrote as before
     VersionVector vector;                    // of its last beat
     VersionVector settled;                   // of the last beat whose vector ours has come to cover
     std::optional<VersionVector> candidate;  // waits to be covered
@@ -232,6 +235,8 @@ class Replica {
   void drain_pen();
   void strip_ahead();
   void check_usurped(const VersionVector& seen);
+  bool begins_life(MemberId id, Peer& peer, const Actor& actor);
+  bool from_past_life(MemberId from, const Actor& origin) const;
   void event(bool alarm, std::string name, std::string text);
   void log_record(RecordType type, std::string head, SharedBytes body);
 
@@ -304,6 +309,7 @@ class Replica {
   std::size_t pen_bytes_ = 0;
 
   std::optional<Pull> pull_;
+  std::uint64_t pull_patience_ = 0;  // ticks without a slice; 0: the usual
   std::map<MemberId, Serve> serves_;
   std::uint64_t next_pull_tick_ = 0;
   SyncBytes sync_bytes_;

@@ -26,7 +26,10 @@ namespace {
 constexpr std::uint64_t kPatienceTicks = 10;  // lag that pushes may still mend
 constexpr std::uint64_t kRelayTicks = 2;      // lag of writes whose origin cannot push to us
 constexpr std::uint64_t kPenTicks = 3;        // a delta that waits longer lacks something
-constexpr std::uint64_t kSilentTicks = 200;   // a session without progress is given up
+// A session without progress is begun anew: what was covered stays so. Slow disks are no reason to
+// go round in circles, so the wait doubles until something comes.
+constexpr std::uint64_t kSilentTicksMin = 30;
+constexpr std::uint64_t kSilentTicksMax = 240;
 constexpr std::uint64_t kServeTicks = 1000;
 constexpr int kCredit = 2;  // slices on their way or on the way to disk
 constexpr std::size_t kCellBytesAbout = 16;
@@ -73,7 +76,9 @@ bool Replica::lacks_relayed(const Peer& peer) const {
 
 void Replica::consider_pull() {
   if (pull_) {
-    if (ticks_ - pull_->progress <= kSilentTicks) return;
+    const std::uint64_t patience = std::max(pull_patience_, kSilentTicksMin);
+    if (ticks_ - pull_->progress <= patience) return;
+    pull_patience_ = std::min(2 * patience, kSilentTicksMax);
     pull_.reset();
   }
   if (ticks_ < next_pull_tick_) return;
@@ -129,6 +134,8 @@ void Replica::start_pull(MemberId id, bool full) {
 
 void Replica::end_pull() {
   Peer& peer = peers_.at(pull_->peer);
+  // What it has now, not what it once said: it may have lost the end of its log since.
+  peer.vector = pull_->vector;
   pull_.reset();
   peer.lacking.reset();
   notice_lag(peer);
@@ -144,6 +151,7 @@ void Replica::receive(MemberId from, SyncSlice slice) {
   if (!slice.packed) slice.packed = shared_bytes(pack_slice(slice));
   check_usurped(slice.vector);
   pull_->progress = ticks_;
+  pull_patience_ = 0;
   if (!slice.vector.empty()) pull_->vector = slice.vector;
   if (!pull_->begun) pull_->first_vector = pull_->vector;
   pull_->begun = true;
