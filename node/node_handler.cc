@@ -155,24 +155,20 @@ void Node::Parts::watch_quorum() {
   was_ready = was_ready || ready;
   if (ready) return;
   if (not_ready_since < 0) {
+    // the engine has said why; from here on it is a matter of not being forgotten
     not_ready_since = reminded_at = now;
     refused_while_not_ready = 0;
-    // an election or a start also passes through here; say it only once it has lasted
     return;
   }
-  const Micros lasted = now - not_ready_since;
-  const bool first = reminded_at == not_ready_since && lasted >= 4 * config.election_timeout;
-  const bool again = reminded_at != not_ready_since && now - reminded_at >= kReminderInterval;
-  if (!first && !again) return;
+  if (now - reminded_at < kReminderInterval) return;
   reminded_at = now;
   std::string missing;
   const StatusResult status = machine->describe();
   for (const PeerStatus& peer : status.peers) {
     if (!peer.self && !peer.reachable) missing += (missing.empty() ? "" : ",") + peer.name;
   }
-  trace(Level::kWarn, first ? "quorum_lost" : "still_minority",
-        config.name + " cannot commit writes and refuses them",
-        {{"since", seconds(lasted)},
+  trace(Level::kWarn, "still_minority", config.name + " still cannot commit writes",
+        {{"since", seconds(now - not_ready_since)},
          {"missing", missing.empty() ? "nobody" : missing},
          {"refused", std::to_string(refused_while_not_ready)}});
 }

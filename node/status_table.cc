@@ -151,7 +151,7 @@ std::string verdict(const std::vector<NodeView>& nodes, const std::vector<int>& 
       out += names;
     }
   }
-  const bool same = all_equal(nodes);
+  const bool same = all_equal(nodes) && (best->mode == Mode::kAp || side_count(sides) == 1);
   out += same ? "   all equal" : best->mode == Mode::kAp && answered == all ? "   they differ" : "";
   return out + "\n";
 }
@@ -193,6 +193,7 @@ std::string status_table(const std::vector<NodeView>& nodes) {
   for (const NodeView& node : nodes) {
     if (!node.status) continue;
     for (const std::string& error : node.status->errors) {
+      if (error == "no leader") continue;  // STATE and the sentence about the quorum say it
       const bool names_itself = error.starts_with("lab: ") || error.starts_with(node.name + " ");
       const std::string line = names_itself ? error : node.name + ": " + error;
       if (told.insert(line).second) out += line + "\n";

@@ -1,5 +1,7 @@
 // Real nodes, real sockets, real disks: what a person does by hand, and what a crash does to it.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
@@ -172,6 +174,117 @@ TEST_CASE("kill -9 of all nodes under load loses nothing that was acknowledged")
       CHECK(contains("\n" + found, "\n" + key + "\tv" + key + "\n"));
     }
   }
+}
+
+TEST_CASE("nodes whose lists differ wait, and say so on both sides") {
+  const TestCluster cluster(Mode::kAp, 1);  // lends its scratch directory
+  const std::vector<int> free = free_port_pairs(2);
+  const std::string a = "127.0.0.1:" + std::to_string(free[0]);
+  const std::string b = "127.0.0.1:" + std::to_string(free[1]);
+  NodeProcess one({"--mode=cp", "--name=n1", "--join=" + a, "--data-dir=" + cluster.data_dir(7)});
+  NodeProcess two(
+      {"--mode=cp", "--name=n2", "--join=" + a + "," + b, "--data-dir=" + cluster.data_dir(8)});
+  REQUIRE(!one.wait_ready().empty());
+  REQUIRE(!two.wait_ready().empty());
+  const std::string sentence =
+      "was started with 2 members, n1 with 1: give every node the same --join";
+  RunResult status;
+  for (int i = 0; i < 500 && !contains(status.out, sentence); ++i) {
+    status = run_capstan({"status", "--node=n2", "--endpoints=" + b});
+  }
+  CHECK(contains(status.out, sentence));
+  const RunResult refused = run_capstan({"put", "a", "b", "--endpoints=" + b});
+  CHECK(refused.exit == 4);
+}
+
+TEST_CASE("etcd's own flags and environment start the same cluster") {
+  const std::vector<int> ports = free_port_pairs(3);
+  TestCluster directory(Mode::kAp, 1);  // lends its scratch directory
+  const auto url = [&](std::size_t i, int offset) {
+    return "http://127.0.0.1:" + std::to_string(ports[i] + offset);
+  };
+  const std::string list = "n1=" + url(0, 1) + ",n2=" + url(1, 1) + ",n3=" + url(2, 1);
+  std::vector<std::unique_ptr<NodeProcess>> nodes;
+  for (std::size_t i = 0; i < 3; ++i) {
+    nodes.push_back(std::make_unique<NodeProcess>(
+        std::vector<std::string>{"--mode=cp", "-data-dir", directory.data_dir(10 + i),
+                                 "--listen-client-urls", url(i, 0), "--advertise-client-urls",
+                                 url(i, 0), "--listen-peer-urls=" + url(i, 1),
+                                 "--initial-advertise-peer-urls=" + url(i, 1)},
+        std::vector<std::string>{"ETCD_NAME=n" + std::to_string(i + 1),
+                                 "ETCD_INITIAL_CLUSTER=" + list,
+                                 "ETCD_INITIAL_CLUSTER_STATE=new"}));
+  }
+  for (const auto& node : nodes) REQUIRE(!node->wait_ready().empty());
+  const std::string at = "--endpoints=127.0.0.1:" + std::to_string(ports[0]);
+  RunResult put;
+  for (int i = 0; i < 1000 && put.exit != 0; ++i) put = run_capstan({"put", "a", "b", at});
+  REQUIRE(put.exit == 0);
+  // n1 learned the others' client addresses from themselves: the list has only their peer ports
+  CHECK(run_capstan({"get", "a", "--node=n3", at}).out == "b\n");
+}
+
+TEST_CASE("a full disk: writes are refused with the reason, reads go on, room mends it") {
+  for (const Mode mode : {Mode::kCp, Mode::kAp}) {
+    CAPTURE(to_text(mode));
+    const std::filesystem::path place = std::filesystem::temp_directory_path();
+    constexpr std::uintmax_t kGiB = std::uintmax_t{1} << 30;
+    const std::uintmax_t free = std::filesystem::space(place).available;
+    if (free < 4 * kGiB) {
+      MESSAGE("skipped: less than 4 GiB free in ", place.string());
+      return;
+    }
+    // the floor lies 1 GiB below what is free now; a file of 2 GiB passes it
+    TestCluster cluster(mode, 1, {"--free-bytes-min=" + std::to_string(free - kGiB)});
+    REQUIRE(cluster.run_until_ok({"put", "a", "b"}).exit == 0);
+    const std::string filler = cluster.data_dir(9);
+    const int fd = open(filler.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0);
+    const bool filled = posix_fallocate(fd, 0, static_cast<off_t>(2 * kGiB)) == 0;
+    RunResult put;
+    for (int i = 0; i < 1000 && filled && put.exit != 4; ++i) put = cluster.run({"put", "a", "c"});
+    const RunResult get = cluster.run({"get", "a"});
+    close(fd);
+    std::filesystem::remove(filler);
+    if (!filled) {
+      MESSAGE("skipped: the file system does not allocate ahead");
+      return;
+    }
+    CHECK(put.exit == 4);
+    CHECK(contains(put.err, "refused: "));
+    CHECK(contains(put.err, "Not applied"));
+    CHECK(get.exit == 0);
+    CHECK(cluster.run_until_ok({"put", "a", "d"}).exit == 0);
+    CHECK(cluster.run({"get", "a"}).out == "d\n");
+  }
+}
+
+TEST_CASE("SIGTERM ends a node that has no quorum, too") {
+  TestCluster cluster(Mode::kCp, 3);
+  wait_serving(cluster, 3);
+  cluster.kill(1);
+  cluster.kill(2);
+  cluster.node(0).signal(SIGTERM);
+  CHECK(cluster.node(0).wait_end() == 0);
+}
+
+TEST_CASE("kill -9 of the leader: the two others elect one and keep every acknowledged write") {
+  TestCluster cluster(Mode::kCp, 3);
+  wait_serving(cluster, 3);
+  REQUIRE(cluster.run({"put", "before", "kept"}).exit == 0);
+  const std::string table = cluster.run({"status", "--plain"}).out;
+  std::size_t leader = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (contains(table, cluster.address(i) + "\tleader\t")) leader = i;
+  }
+  REQUIRE(contains(table, "\tleader\t"));
+  cluster.kill(leader);
+  const std::string at = "--endpoints=" + cluster.address((leader + 1) % 3);
+  CHECK(cluster.run_until_ok({"put", "after", "the crash", at}).exit == 0);
+  CHECK(cluster.run({"get", "before", at}).out == "kept\n");
+  cluster.start(leader);
+  CHECK(cluster.run_until_ok({"get", "after", "--endpoints=" + cluster.address(leader)}).out ==
+        "the crash\n");
 }
 
 TEST_CASE("a node without --lab refuses to be cut, with exit 8") {

@@ -96,9 +96,10 @@ int listen_on(int port) {
   return fd;
 }
 
-// Ports whose neighbours above are free as well; held together, so that none is given twice.
+}  // namespace
+
 std::vector<int> free_port_pairs(std::size_t count) {
-  std::vector<int> ports, held;
+  std::vector<int> ports, held;  // held together, so that none is given twice
   while (ports.size() < count) {
     const int first = listen_on(0);
     REQUIRE(first >= 0);
@@ -116,8 +117,6 @@ std::vector<int> free_port_pairs(std::size_t count) {
   return ports;
 }
 
-}  // namespace
-
 std::string capstan_program() {
   return (fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "capstan").string();
 }
@@ -130,9 +129,10 @@ RunResult run_capstan(std::vector<std::string> args, std::vector<std::string> en
   return result;
 }
 
-NodeProcess::NodeProcess(std::vector<std::string> args) {
+NodeProcess::NodeProcess(std::vector<std::string> args,
+                         const std::vector<std::string>& environment) {
   args.insert(args.begin(), "serve");
-  const Child child = spawn(args, {"NO_COLOR=1"});
+  const Child child = spawn(args, environment);
   pid_ = child.pid;
   out_ = child.out;
   err_ = child.err;

@@ -23,10 +23,14 @@ struct RunResult {
 RunResult run_capstan(std::vector<std::string> args,
                       std::vector<std::string> environment = {"NO_COLOR=1"});
 
+// Loopback ports whose neighbours above are free as well, a moment ago.
+std::vector<int> free_port_pairs(std::size_t count);
+
 // A running node; killed and reaped at the latest by the destructor, or when the test dies.
 class NodeProcess {
  public:
-  explicit NodeProcess(std::vector<std::string> args);
+  explicit NodeProcess(std::vector<std::string> args,
+                       const std::vector<std::string>& environment = {"NO_COLOR=1"});
   ~NodeProcess();
   NodeProcess(const NodeProcess&) = delete;
   NodeProcess& operator=(const NodeProcess&) = delete;
