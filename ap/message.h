@@ -64,8 +64,9 @@ struct MemberView {
 struct Beat {
   Actor actor;           // of the sender now
   VersionVector vector;  // durable at the sender
-  // No bucket was ahead of `vector`, so equal vectors must come with equal digests.
-  bool whole = false;
+  // Of the buckets that are ahead of `vector`, and how far; 0: none. Where both are equal, the
+  // digests must be.
+  std::uint64_t ahead_hash = 0;
   Hash128 digest;  // of all live cells at `vector`
   Stamp clock;
   std::uint32_t life = 0;  // the sender's own
@@ -119,6 +120,7 @@ struct CellState {
 // All that `first_bucket` .. `end_bucket - 1` hold that the request lacks, as of one read.
 struct SyncSlice {
   std::uint64_t session = 0;
+  std::uint32_t number = 0;  // from 0, one more each slice of the session
   std::uint16_t first_bucket = 0, end_bucket = 0;
   bool unfinished = false;  // more of the same buckets follows: keep, do not apply yet
   bool last = false;        // of the session

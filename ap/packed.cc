@@ -243,6 +243,7 @@ std::string pack_slice(const SyncSlice& slice) {
   out.reserve(bytes);
   put_u8(out, kFormat);
   put_u64(out, slice.session);
+  put_varint(out, slice.number);
   put_varint(out, slice.first_bucket);
   put_varint(out, slice.end_bucket);
   put_u8(out, static_cast<std::uint8_t>((slice.unfinished ? 1 : 0) | (slice.last ? 2 : 0) |
@@ -277,6 +278,9 @@ Result<SyncSlice> unpack_slice(SharedBytes bytes) {
   SyncSlice slice;
   expect_format(in);
   slice.session = in.u64();
+  const std::uint64_t number = in.varint();
+  slice.number = static_cast<std::uint32_t>(number);
+  if (number != slice.number) in.reject();
   const std::uint64_t first = in.varint();
   const std::uint64_t end = in.varint();
   if (first > end || end > kBuckets) in.reject();
@@ -336,7 +340,7 @@ std::string pack_small(const Beat& b) {
   put_u8(out, kFormat);
   put_actor(out, b.actor);
   put_vector(out, b.vector);
-  put_u8(out, b.whole ? 1 : 0);
+  put_u64(out, b.ahead_hash);
   put_hash(out, b.digest);
   put_u64(out, b.clock.value);
   put_varint(out, b.life);
@@ -360,7 +364,7 @@ Result<Body> unpack_beat(Reader& in) {
   expect_format(in);
   b.actor = read_actor(in);
   b.vector = read_vector(in);
-  b.whole = in.u8() == 1;
+  b.ahead_hash = in.u64();
   b.digest = read_hash(in);
   b.clock = read_stamp(in);
   b.life = read_life(in);

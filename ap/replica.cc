@@ -8,6 +8,7 @@
 #include "ap/mutants.h"
 #include "ap/packed.h"
 #include "core/check.h"
+#include "core/hash.h"
 #include "core/limits.h"
 
 namespace capstan::ap {
@@ -358,7 +359,8 @@ void Replica::receive(MemberId from, const Beat& beat) {
   acknowledged(peer);
   settle(peer);
 
-  if (beat.whole && whole() && beat.vector == vector_) {
+  peer.ahead_hash = beat.ahead_hash;
+  if (beat.vector == vector_ && beat.ahead_hash == ahead_hash()) {
     const bool differs = beat.digest != digest_.sum();
     if (differs && !diverged_.contains(from)) {
       event(true, "divergence", "equal version vectors, different contents: a copy is damaged");
@@ -390,11 +392,18 @@ void Replica::peer_heard(MemberId id, bool direct) {
   }
 }
 
+std::uint64_t Replica::ahead_hash() const {
+  if (ahead_.empty()) return 0;
+  std::string bytes;
+  put_ahead(bytes, AheadVectors(ahead_.begin(), ahead_.end()));
+  return xxh3(bytes) | 1;
+}
+
 Beat Replica::beat() const {
   Beat out;
   out.actor = actor_;
   out.vector = durable_.vector;
-  out.whole = durable_.whole;
+  out.ahead_hash = durable_.ahead_hash;
   out.digest = durable_.digest;
   out.clock = clock_.last();
   return out;
@@ -416,7 +425,7 @@ Ready Replica::take_ready() {
   push();
   if (!ready_.records.empty()) {
     ready_.number = ++ready_number_;
-    pending_.emplace_back(ready_number_, Snapshot{vector_, digest_.sum(), whole()});
+    pending_.emplace_back(ready_number_, Snapshot{vector_, digest_.sum(), ahead_hash()});
   }
   return std::exchange(ready_, Ready{});
 }

@@ -137,6 +137,7 @@ class Replica {
   const VersionVector& vector() const { return vector_; }
   VersionVector bucket_vector(Bucket bucket) const { return known_vector(bucket); }
   bool whole() const { return ahead_.empty(); }
+  std::uint64_t ahead_hash() const;
   Hash128 digest() const { return digest_.sum(); }
   Revision revision() const { return revision_; }
   std::uint64_t keys() const { return keys_; }
@@ -164,6 +165,8 @@ class Replica {
     // Lag: what we lacked when we first noticed, and since when.
     std::optional<VersionVector> lacking;
     std::uint64_t lacking_since = 0;  // tick
+    std::uint64_t ahead_hash = 0;     // of its last beat
+    std::uint64_t ahead_since = 0;    // its buckets differ from ours, and nothing else; 0: no
     // Push: next own dot to send; sent and not yet in its vector.
     Sequence next;
     std::deque<std::pair<Sequence, std::size_t>> in_flight;
@@ -179,6 +182,7 @@ class Replica {
     bool begun = false;          // a slice has come
     VersionVector first_vector;  // of the first slice: what the whole session covers
     VersionVector vector;        // of the last that brought one
+    std::uint32_t next_number = 0;
     std::uint16_t next_bucket = 0;
     std::vector<SyncSlice> unfinished;
     std::uint64_t progress = 0;                           // tick
@@ -189,6 +193,7 @@ class Replica {
   struct Serve {
     std::uint64_t session = 0;
     SyncRequest request;
+    std::uint32_t next_number = 0;
     std::uint16_t next_bucket = 0;
     bool in_bucket = false;  // `keys` are of next_bucket, partly sent
     bool whole = false;      // and all of its keys are among them
@@ -311,6 +316,7 @@ class Replica {
   std::optional<Pull> pull_;
   std::uint64_t pull_patience_ = 0;  // ticks without a slice; 0: the usual
   std::map<MemberId, Serve> serves_;
+  std::map<MemberId, std::uint64_t> served_;  // the last session begun, so that none begins twice
   std::uint64_t next_pull_tick_ = 0;
   SyncBytes sync_bytes_;
   std::map<MemberId, bool> diverged_;
@@ -324,7 +330,7 @@ class Replica {
   struct Snapshot {
     VersionVector vector;
     Hash128 digest;
-    bool whole = true;
+    std::uint64_t ahead_hash = 0;
   };
   std::deque<std::pair<std::uint64_t, Snapshot>> pending_;
   Snapshot durable_;

@@ -63,7 +63,7 @@ void Replica::recover(const Recovered& recovered) {
   for (const RecoveredRecord& record : recovered.records) replay(record);
   replaying_ = false;
   choose_actor(recovered);
-  durable_ = {vector_, digest_.sum(), whole()};
+  durable_ = {vector_, digest_.sum(), ahead_hash()};
 }
 
 // What is not known to be stable, from the cells themselves; a pass over the base only where there

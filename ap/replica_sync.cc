@@ -25,6 +25,7 @@ namespace {
 
 constexpr std::uint64_t kPatienceTicks = 10;  // lag that pushes may still mend
 constexpr std::uint64_t kRelayTicks = 2;      // lag of writes whose origin cannot push to us
+constexpr std::uint64_t kAheadTicks = 50;     // single buckets that stay ahead at a peer
 constexpr std::uint64_t kPenTicks = 3;        // a delta that waits longer lacks something
 // A session without progress is begun anew: what was covered stays so. Slow disks are no reason to
 // go round in circles, so the wait doubles until something comes.
@@ -62,6 +63,15 @@ void Replica::notice_lag(Peer& peer) {
     peer.lacking_since = ticks_;
   }
   if (vector_.covers(peer.vector)) peer.returned = false;
+  // In the middle of a sync that is normal. But a source that loses its disk then leaves us with
+  // buckets that no vector will ever cover; in the end all must have them.
+  const bool ahead_only =
+      peer.ahead_hash != 0 && peer.vector == vector_ && peer.ahead_hash != ahead_hash();
+  if (!ahead_only) {
+    peer.ahead_since = 0;
+  } else if (peer.ahead_since == 0) {
+    peer.ahead_since = ticks_;
+  }
 }
 
 // Whether `peer` has something we lack of an actor that is not there to push it.
@@ -105,7 +115,12 @@ void Replica::consider_pull() {
       best = id;
     }
   }
-  if (most > 0) start_pull(best, false);
+  if (most > 0) return start_pull(best, false);
+  for (auto& [id, peer] : peers_) {
+    if (!peer.direct || peer.ahead_since == 0 || ticks_ - peer.ahead_since < kAheadTicks) continue;
+    peer.ahead_since = ticks_;  // not again at once
+    return start_pull(id, false);
+  }
 }
 
 void Replica::start_pull(MemberId id, bool full) {
@@ -145,7 +160,8 @@ void Replica::end_pull() {
 void Replica::receive(MemberId from, SyncSlice slice) {
   sync_bytes_.in += (slice.packed ? slice.packed->size() : 0) + kEnvelopeBytes;
   if (!pull_ || pull_->peer != from || pull_->session != slice.session ||
-      pull_->next_bucket != slice.first_bucket || pull_->full != slice.full) {
+      pull_->next_number != slice.number || pull_->next_bucket != slice.first_bucket ||
+      pull_->full != slice.full) {
     return;
   }
   if (!slice.packed) slice.packed = shared_bytes(pack_slice(slice));
@@ -156,6 +172,7 @@ void Replica::receive(MemberId from, SyncSlice slice) {
   if (!pull_->begun) pull_->first_vector = pull_->vector;
   pull_->begun = true;
   pull_->next_bucket = slice.end_bucket;
+  ++pull_->next_number;
   const bool unfinished = slice.unfinished;
   const bool last = slice.last;
   slice.vector = pull_->vector;
@@ -277,6 +294,8 @@ void Replica::receive(MemberId from, const SyncRequest& request) {
     send_sync(from, SyncRefused{request.session, SyncRefused::Why::kNeedFull});
     return;
   }
+  if (served_[from] == request.session) return;  // repeated on the way
+  served_[from] = request.session;
   Serve& session = serves_[from];
   session = Serve{};
   session.session = request.session;
@@ -329,6 +348,7 @@ void Replica::serve(MemberId to, Serve& session) {
 SyncSlice Replica::next_slice(Serve& session) {
   SyncSlice slice;
   slice.session = session.session;
+  slice.number = session.next_number++;
   slice.full = session.request.full;
   slice.first_bucket = session.next_bucket;
   if (!session.sent_vector || *session.sent_vector != vector_) {
