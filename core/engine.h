@@ -38,6 +38,7 @@ struct EngineConfig {
   Micros election_timeout = kElectionTimeout;  // E
   std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
   Micros checkpoint_interval = kCheckpointInterval;
+  std::size_t log_window_bytes = kLogWindowBytes;  // CP: entries kept in memory behind a checkpoint
   std::uint64_t seed = 0;       // of everything it draws
 };
 

@@ -39,6 +39,7 @@ inline constexpr std::size_t kWalSegmentBytesMin = 1024 * 1024;
 inline constexpr std::size_t kWalGroupBytesMax = 8 * 1024 * 1024;  // one sync writes at most this
 inline constexpr std::size_t kCheckpointTableBytes = 64 * 1024 * 1024;
 inline constexpr Micros kCheckpointInterval = 30 * kSecond;
+inline constexpr std::size_t kLogWindowBytes = 64 * 1024 * 1024;
 inline constexpr std::uint64_t kFreeBytesMin = 512ull * 1024 * 1024;  // below it, or 5 %: NOSPACE
 inline constexpr std::uint64_t kLmdbMapBytes = 1ull << 40;
 

@@ -51,6 +51,7 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
   RaftOptions options;
   options.self = config.self;
   options.life = actor;
+  options.log_window_bytes = config.log_window_bytes;
   options.heartbeat_ticks = ticks_of(config.heartbeat_interval, 1);
   options.election_ticks = ticks_of(config.election_timeout, options.heartbeat_ticks + 1);
   raft.emplace(options, std::move(replayed.state), rng.split());

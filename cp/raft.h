@@ -72,7 +72,7 @@ struct RaftOptions {
   int heartbeat_ticks = 5;
   std::size_t append_bytes_max = kEntryBytesMax;  // of one append; a larger entry goes alone
   std::size_t uncommitted_bytes_max = kUncommittedBytesMax;
-  std::size_t log_window_bytes = 64 * 1024 * 1024;  // kept behind applied
+  std::size_t log_window_bytes = kLogWindowBytes;  // kept behind the last checkpoint
 };
 
 // What the disk gave back, sorted out.

@@ -158,6 +158,7 @@ void CpCluster::start(int n) {
     config.members.push_back({id(m), "n" + std::to_string(m)});
   }
   config.checkpoint_table_bytes = options_.checkpoint_table_bytes;
+  config.log_window_bytes = options_.log_window_bytes;
   config.seed = options_.seed;
   Recovered recovered;
   recovered.records = node.disk->recovered();

@@ -69,9 +69,11 @@ class CpCluster {
     int members = 3;
     std::uint64_t seed = 1;
     std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
+    std::size_t log_window_bytes = kLogWindowBytes;
   };
   explicit CpCluster(Options options);
-  explicit CpCluster(int members) : CpCluster(Options{members, 1, kCheckpointTableBytes}) {}
+  explicit CpCluster(int members)
+      : CpCluster(Options{members, 1, kCheckpointTableBytes, kLogWindowBytes}) {}
   ~CpCluster();
 
   // Members are 1..n, called n1..nN.

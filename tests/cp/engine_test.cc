@@ -192,7 +192,7 @@ TEST_CASE("engine: a forward that arrives twice is one write") {
 TEST_CASE("engine: the leader killed, the next write is acknowledged within 300 ms") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
-    CpCluster cluster({3, seed, kCheckpointTableBytes});
+    CpCluster cluster({.seed = seed});
     const int leader = cluster.elect();
     cluster.put_now(leader, "k", "v");
     cluster.crash(leader);
@@ -232,7 +232,7 @@ TEST_CASE("engine: a retry under the same request id applies once and says what 
 }
 
 TEST_CASE("engine: a checkpoint holds data and position together, and the log is cut behind it") {
-  CpCluster cluster({3, 1, 4096});
+  CpCluster cluster({.checkpoint_table_bytes = 4096});
   const int leader = cluster.elect();
   for (int i = 0; i < 100; ++i) {
     CHECK(cluster.put_now(leader, "k" + std::to_string(i % 7), std::string(100, 'v')).outcome ==
@@ -249,7 +249,7 @@ TEST_CASE("engine: a checkpoint holds data and position together, and the log is
 }
 
 TEST_CASE("engine: a checkpoint does not run ahead of the member's own log") {
-  CpCluster cluster({3, 1, 2048});
+  CpCluster cluster({.checkpoint_table_bytes = 2048});
   const int leader = cluster.elect();
   cluster.disk(leader).on_checkpoint = [&] {
     // What goes into the base is in our own durable log.
@@ -267,7 +267,7 @@ TEST_CASE("engine: a checkpoint does not run ahead of the member's own log") {
 }
 
 TEST_CASE("engine: a wiped member follows without a vote until the leader has restored it") {
-  CpCluster cluster({3, 1, 4096});
+  CpCluster cluster({.checkpoint_table_bytes = 4096});
   const int leader = cluster.elect();
   for (int i = 0; i < 50; ++i)
     cluster.put_now(leader, "k" + std::to_string(i), std::string(100, 'v'));
@@ -346,4 +346,49 @@ TEST_CASE("engine: a full disk refuses puts with the reason and keeps reading an
   CHECK(cluster.wait(cluster.submit(leader, erase)).outcome == Outcome::kOk);
   cluster.disk(leader).space = true;
   CHECK(cluster.put_now(leader, "k", "x").outcome == Outcome::kOk);
+}
+
+TEST_CASE("engine: a member too far behind gets the state, and crashes on the way do no harm") {
+  // A window of nothing: whoever misses a checkpoint needs the snapshot.
+  CpCluster cluster({.checkpoint_table_bytes = 4096, .log_window_bytes = 0});
+  const int leader = cluster.elect();
+  const int victim = follower_of(cluster, leader);
+  cluster.put_now(leader, "before", "v");
+  cluster.run(10);
+  cluster.crash(victim);
+  for (int i = 0; i < 100; ++i) {
+    cluster.put_now(leader, "k" + std::to_string(i), std::string(100, 'v'));
+  }
+  SUBCASE("plainly") { cluster.start(victim); }
+  SUBCASE("crashing while pieces are staged") {
+    cluster.start(victim);
+    cluster.disk(victim).checkpoints_held = true;
+    cluster.run(30);
+    cluster.crash(victim);
+    cluster.start(victim);
+  }
+  SUBCASE("crashing after the install, before the log knows of it") {
+    cluster.start(victim);
+    CHECK(cluster.run_until([&] {
+      cluster.disk(victim).held = cluster.engine(victim).raft().standing() == cp::Standing::kNormal;
+      return cluster.disk(victim).installs > 0;
+    }));
+    cluster.crash(victim);
+    cluster.start(victim);
+  }
+  SUBCASE("while writes go on") {
+    cluster.start(victim);
+    for (int i = 0; i < 50; ++i) {
+      cluster.put(leader, "m" + std::to_string(i), std::string(100, 'w'));
+      cluster.run();
+    }
+  }
+  CHECK(cluster.run_until([&] { return same_state(cluster); }));
+  CHECK(cluster.put_now(victim, "after", "v").outcome == Outcome::kOk);
+  for (int n = 1; n <= 3; ++n) cluster.crash(n);
+  for (int n = 1; n <= 3; ++n) cluster.start(n);
+  cluster.elect();
+  CHECK(value_of(cluster.get_now(victim, "k99")) == std::string(100, 'v'));
+  CHECK(value_of(cluster.get_now(victim, "after")) == "v");
+  CHECK(cluster.run_until([&] { return same_state(cluster); }));
 }

@@ -1,0 +1,297 @@
+#include "cp/mvcc.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/random.h"
+#include "cp/state_machine.h"
+#include "cp/txn.h"
+#include "tests/support/memory_base.h"
+
+using namespace capstan;
+using namespace capstan::cp;
+
+namespace {
+
+// The obvious store: every revision is a whole copy.
+struct Twin {
+  std::vector<std::map<std::string, KeyValue>> at{{}, {}};  // revision 1 is empty
+
+  std::uint64_t revision() const { return at.size() - 1; }
+  void put(const std::string& key, const std::string& value) {
+    auto state = at.back();
+    KeyValue& kv = state[key];
+    if (kv.version == 0) kv.create_revision = {at.size()};
+    kv.key = key;
+    kv.value = value;
+    kv.mod_revision = {at.size()};
+    ++kv.version;
+    at.push_back(std::move(state));
+  }
+  std::int64_t erase(const KeyBounds& bounds) {
+    auto state = at.back();
+    const auto deleted =
+        std::erase_if(state, [&](auto& row) { return bounds.contains(row.first); });
+    if (deleted > 0) at.push_back(std::move(state));
+    return static_cast<std::int64_t>(deleted);
+  }
+  std::vector<KeyValue> range(const KeyBounds& bounds, std::uint64_t revision) const {
+    std::vector<KeyValue> out;
+    for (const auto& [key, kv] : at[revision]) {
+      if (bounds.contains(key)) out.push_back(kv);
+    }
+    return out;
+  }
+};
+
+struct Store {
+  test::MemoryBase base;
+  Table table{base};
+  Mvcc mvcc{table};
+
+  Revision put(std::string_view key, std::string_view value) {
+    mvcc.begin();
+    mvcc.put({key, value, 0, false, false, false});
+    return mvcc.end();
+  }
+  std::int64_t erase(const KeyRange& range) {
+    mvcc.begin();
+    const auto out = mvcc.erase({range, false}).deleted;
+    mvcc.end();
+    return out;
+  }
+  // Everything in memory goes down, as by a checkpoint.
+  void checkpoint() {
+    const Table::Frozen frozen = table.freeze();
+    REQUIRE(base.commit(*frozen).has_value());
+    table.thaw_done();
+  }
+};
+
+// Keys that lie badly: with zero bytes, prefixes of one another, and the highest byte.
+const std::string kKeys[] = {std::string("\0", 1),
+                             "a",
+                             std::string("a\0", 2),
+                             std::string("a\0\0", 3),
+                             "ab",
+                             std::string("a\0\xff", 3),
+                             std::string("a\0\1", 3),
+                             "b",
+                             "b\xff",
+                             "\xff",
+                             "\xff\xff"};
+
+KeyRange any_range(Rng& rng) {
+  const auto key = [&] { return kKeys[rng.below(std::size(kKeys))]; };
+  switch (rng.below(3)) {
+    case 0:
+      return {key(), ""};
+    case 1:
+      return {key(), std::string(1, '\0')};
+    default:
+      return {key(), key()};
+  }
+}
+
+}  // namespace
+
+TEST_CASE("mvcc: every read at every revision agrees with a store that copies everything") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    Rng rng{seed};
+    Store store;
+    Twin twin;
+    for (int step = 0; step < 300; ++step) {
+      const auto dice = rng.below(20);
+      if (dice < 11) {
+        const std::string& key = kKeys[rng.below(std::size(kKeys))];
+        const std::string value = std::to_string(rng.below(100));
+        twin.put(key, value);
+        CHECK(store.put(key, value).value == twin.revision());
+      } else if (dice < 14) {
+        const KeyRange range = any_range(rng);
+        CHECK(store.erase(range) == twin.erase(KeyBounds(range)));
+      } else if (dice < 15) {
+        store.checkpoint();
+      } else {
+        RangeRequest request;
+        request.range = any_range(rng);
+        request.revision = static_cast<std::int64_t>(rng.below(twin.revision() + 1));
+        const std::uint64_t at =
+            request.revision > 0 ? static_cast<std::uint64_t>(request.revision) : twin.revision();
+        const RangeResult got = store.mvcc.range(request);
+        CHECK(got.kvs == twin.range(KeyBounds(request.range), at));
+        CHECK(got.count == static_cast<std::int64_t>(got.kvs.size()));
+      }
+      CHECK(store.mvcc.revision().value == twin.revision());
+      CHECK(store.mvcc.facts().keys == twin.at.back().size());
+    }
+  }
+}
+
+TEST_CASE("mvcc: two stores that do the same have the same digest, and others do not") {
+  Store a, b, c;
+  for (Store* store : {&a, &b, &c}) {
+    store->put("k", "v");
+    store->put("l", "w");
+  }
+  b.checkpoint();
+  for (Store* store : {&a, &b}) store->erase({"k", ""});
+  c.erase({"l", ""});
+  CHECK(a.mvcc.facts().digest == b.mvcc.facts().digest);
+  CHECK(a.mvcc.facts().digest != c.mvcc.facts().digest);
+}
+
+TEST_CASE("mvcc: limit, more, count, filters and sorts are etcd's") {
+  Store store;
+  store.put("a", "3");
+  store.put("b", "1");
+  store.put("c", "2");
+  store.put("a", "3");  // version 2, mod 5
+  RangeRequest all;
+  all.range = {"a", "z"};
+  const auto keys = [&](const RangeRequest& request) {
+    std::string out;
+    for (const KeyValue& kv : store.mvcc.range(request).kvs) out += kv.key;
+    return out;
+  };
+  RangeRequest r = all;
+  r.limit = 2;
+  CHECK(keys(r) == "ab");
+  CHECK(store.mvcc.range(r).more);
+  CHECK(store.mvcc.range(r).count == 3);  // before the limit
+  r.limit = 3;
+  CHECK(!store.mvcc.range(r).more);
+
+  r = all;
+  r.count_only = true;
+  CHECK(keys(r).empty());
+  CHECK(store.mvcc.range(r).count == 3);
+
+  r = all;
+  r.keys_only = true;
+  CHECK(store.mvcc.range(r).kvs[0].value.empty());
+  CHECK(store.mvcc.range(r).kvs[0].version == 2);
+
+  r = all;
+  r.sort_order = SortOrder::kDescend;
+  CHECK(keys(r) == "cba");
+  r.limit = 1;  // after sorting
+  CHECK(keys(r) == "c");
+  r = all;
+  r.sort_target = SortTarget::kValue;  // no order means ascending
+  CHECK(keys(r) == "bca");
+  r.sort_order = SortOrder::kDescend;
+  CHECK(keys(r) == "acb");
+  r.sort_target = SortTarget::kMod;
+  CHECK(keys(r) == "acb");
+  r.sort_target = SortTarget::kCreate;
+  CHECK(keys(r) == "cba");
+  r.sort_target = SortTarget::kVersion;
+  CHECK(keys(r)[0] == 'a');
+
+  r = all;
+  r.min_mod_revision = 4;
+  CHECK(keys(r) == "ac");
+  CHECK(store.mvcc.range(r).count == 3);  // before the filters
+  r.max_mod_revision = 4;
+  CHECK(keys(r) == "c");
+  r = all;
+  r.max_create_revision = 3;
+  CHECK(keys(r) == "ab");
+  r.min_create_revision = 3;
+  r.limit = 1;  // after the filters
+  CHECK(keys(r) == "b");
+  CHECK(!store.mvcc.range(r).more);
+}
+
+TEST_CASE("mvcc: a range that ends before it begins is empty, and zero bytes mean what etcd says") {
+  Store store;
+  store.put("a", "1");
+  store.put("b", "2");
+  const auto count = [&](KeyRange range) {
+    RangeRequest request;
+    request.range = std::move(range);
+    return store.mvcc.range(request).count;
+  };
+  CHECK(count({"b", "a"}) == 0);
+  CHECK(count({"b", "b"}) == 0);
+  CHECK(count({"a", std::string(1, '\0')}) == 2);
+  CHECK(count({std::string(1, '\0'), std::string(1, '\0')}) == 2);
+  CHECK(count({"a", ""}) == 1);
+}
+
+TEST_CASE("mvcc: delete resets version and creation") {
+  Store store;
+  store.put("k", "1");
+  store.put("k", "2");
+  CHECK(store.mvcc.get("k")->version == 2);
+  store.erase({"k", ""});
+  CHECK(!store.mvcc.get("k"));
+  store.put("k", "3");
+  CHECK(store.mvcc.get("k")->version == 1);
+  CHECK(store.mvcc.get("k")->create_revision == Revision{5});
+}
+
+TEST_CASE("mvcc: a future revision and a compacted one are told apart") {
+  Store store;
+  store.put("k", "1");
+  Mvcc::Facts facts = store.mvcc.facts();
+  facts.revision = {10};
+  facts.compacted = {5};
+  store.mvcc.set_facts(facts);
+  CHECK(store.mvcc.check_revision(11)->reason == Reason::kFutureRevision);
+  CHECK(store.mvcc.check_revision(4)->reason == Reason::kCompacted);
+  CHECK(!store.mvcc.check_revision(5));
+  CHECK(!store.mvcc.check_revision(0));
+  CHECK(!store.mvcc.check_revision(10));
+}
+
+TEST_CASE("state machine: the request window forgets the oldest and nothing else") {
+  test::MemoryBase base;
+  Table table{base};
+  StateMachine machine{table};
+  const auto apply = [&](std::uint64_t n, const std::string& request_id) {
+    PutRequest put;
+    put.key = "k";
+    put.value = std::to_string(n);
+    return machine.apply(encode_command({{NodeId{1}, 1}, {n}}, request_id, put));
+  };
+  apply(1, "first");
+  for (std::uint64_t n = 2; n <= kRequestWindow; ++n) apply(n, "r" + std::to_string(n));
+  CHECK(apply(100'001, "first").first == WriteId{{NodeId{1}, 1}, {1}});
+  apply(100'002, "one more");  // pushes out the first
+  CHECK(!apply(100'003, "first").first);
+  CHECK(apply(100'004, "one more").first == WriteId{{NodeId{1}, 1}, {100'002}});
+}
+
+TEST_CASE("state machine: what is no command changes nothing") {
+  test::MemoryBase base;
+  Table table{base};
+  StateMachine machine{table};
+  CHECK(machine.apply("nonsense").refusal.has_value());
+  CHECK(machine.apply("").refusal.has_value());
+  CHECK(machine.revision() == Revision{1});
+}
+
+TEST_CASE("state machine: its position and facts come back from a checkpoint") {
+  test::MemoryBase base;
+  Table table{base};
+  StateMachine machine{table};
+  PutRequest put;
+  put.key = "k";
+  machine.apply(encode_command({{NodeId{1}, 1}, {1}}, "id", put));
+  machine.save({{{3}, {17}}, {{{1}, {2}}}});
+  REQUIRE(base.commit(*table.freeze()).has_value());
+  Table fresh{base};
+  StateMachine other{fresh};
+  const StateMachine::Position position = other.load();
+  CHECK(position.applied == EntryId{{3}, {17}});
+  CHECK(position.config.voters == std::vector<MemberId>{{1}, {2}});
+  CHECK(other.revision() == Revision{2});
+  CHECK(other.facts().digest == machine.facts().digest);
+  CHECK(other.apply(encode_command({{NodeId{1}, 1}, {2}}, "id", put)).first.sequence ==
+        Sequence{1});
+}

@@ -1,0 +1,286 @@
+#include "cp/txn.h"
+
+#include <doctest/doctest.h>
+
+#include "core/random.h"
+#include "cp/state_machine.h"
+#include "tests/support/memory_base.h"
+
+using namespace capstan;
+using namespace capstan::cp;
+
+namespace {
+
+RequestOp put(std::string key, std::string value = "v") {
+  PutRequest op;
+  op.key = std::move(key);
+  op.value = std::move(value);
+  return {op};
+}
+RequestOp get(std::string key, std::string end = "") {
+  RangeRequest op;
+  op.range = {std::move(key), std::move(end)};
+  return {op};
+}
+RequestOp del(std::string key, std::string end = "") {
+  DeleteRangeRequest op;
+  op.range = {std::move(key), std::move(end)};
+  return {op};
+}
+RequestOp txn(std::vector<RequestOp> success, std::vector<RequestOp> failure = {}) {
+  TxnRequest op;
+  op.success = std::move(success);
+  op.failure = std::move(failure);
+  return {op};
+}
+Compare compare(std::string key, CompareTarget target, CompareResult result, std::int64_t number,
+                std::string value = "", std::string end = "") {
+  return {result, target, {std::move(key), std::move(end)}, number, std::move(value)};
+}
+
+Reason static_check(std::vector<RequestOp> success, std::vector<RequestOp> failure = {}) {
+  TxnRequest request;
+  request.success = std::move(success);
+  request.failure = std::move(failure);
+  const auto problem = check_static(request);
+  return problem ? problem->reason : Reason::kNone;
+}
+
+struct Store {
+  test::MemoryBase base;
+  Table table{base};
+  StateMachine machine{table};
+  std::uint64_t sequence = 0;
+
+  Applied run(const RequestBody& body) {
+    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, {}, body));
+  }
+  void put(std::string key, std::string value) {
+    run(PutRequest{std::move(key), std::move(value), 0, false, false, false});
+  }
+  bool holds(Compare c) {
+    TxnRequest request;
+    request.compare = {std::move(c)};
+    return std::get<TxnResult>(run(request).body).succeeded;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("txn: the static checks are etcd's") {
+  struct Row {
+    const char* what;
+    std::vector<RequestOp> success, failure;
+    Reason want;
+  };
+  const Row rows[] = {
+      {"two keys", {put("a"), put("b")}, {}, Reason::kNone},
+      {"one key twice", {put("a"), put("a")}, {}, Reason::kDuplicateKey},
+      {"in both branches", {put("a")}, {put("a")}, Reason::kNone},
+      {"put inside a deleted range", {put("b"), del("a", "c")}, {}, Reason::kDuplicateKey},
+      {"put beside a deleted range", {put("c"), del("a", "c")}, {}, Reason::kNone},
+      {"put behind an open deleted range",
+       {del("a", std::string(1, '\0')), put("z")},
+       {},
+       Reason::kDuplicateKey},
+      {"overlapping deletes", {del("a", "c"), del("b", "d")}, {}, Reason::kNone},
+      {"then and else of one nested", {txn({put("a")}, {put("a")})}, {}, Reason::kNone},
+      {"nested and sibling put", {txn({put("a")}), put("a")}, {}, Reason::kDuplicateKey},
+      {"two nested siblings", {txn({put("a")}), txn({}, {put("a")})}, {}, Reason::kDuplicateKey},
+      {"nested put, outer delete", {txn({put("b")}), del("a", "c")}, {}, Reason::kDuplicateKey},
+      {"empty key", {put("")}, {}, Reason::kKeyMissing},
+      {"empty key in a get", {}, {get("")}, Reason::kKeyMissing},
+      {"empty key in a delete", {txn({del("")})}, {}, Reason::kKeyMissing},
+      {"nothing in an op", {RequestOp{}}, {}, Reason::kKeyNotFound},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.what);
+    CHECK(static_check(row.success, row.failure) == row.want);
+  }
+}
+
+TEST_CASE("txn: operations are bounded, nested ones by what is left") {
+  std::vector<RequestOp> many;
+  for (std::size_t i = 0; i < kTxnOpsMax; ++i) many.push_back(get("k"));
+  CHECK(static_check(many) == Reason::kNone);
+  CHECK(static_check({txn(many)}) == Reason::kTooManyOps);
+  many.push_back(get("k"));
+  CHECK(static_check(many) == Reason::kTooManyOps);
+  RequestOp deep = get("k");
+  for (std::size_t i = 0; i <= kTxnDepthMax; ++i) deep = txn({deep});
+  CHECK(static_check({deep}) == Reason::kTooManyOps);
+}
+
+TEST_CASE("txn: puts that contradict themselves are refused before anything is tried") {
+  PutRequest request;
+  request.key = "k";
+  request.value = "v";
+  request.ignore_value = true;
+  CHECK(check_static(request)->reason == Reason::kValueProvided);
+  request.ignore_value = false;
+  request.ignore_lease = true;
+  request.lease = 7;
+  CHECK(check_static(request)->reason == Reason::kLeaseProvided);
+}
+
+TEST_CASE("txn: every compare target, on a key and on none") {
+  using enum CompareTarget;
+  using enum CompareResult;
+  Store store;
+  store.put("a", "1");
+  store.put("k", "v1");
+  store.put("k", "v2");  // create 3, mod 4, version 2
+  struct Row {
+    Compare compare;
+    bool want;
+  };
+  const Row rows[] = {
+      {compare("k", kVersion, kEqual, 2), true},
+      {compare("k", kVersion, kGreater, 2), false},
+      {compare("k", kVersion, kLess, 3), true},
+      {compare("k", kVersion, kNotEqual, 2), false},
+      {compare("k", kCreate, kEqual, 3), true},
+      {compare("k", kMod, kEqual, 4), true},
+      {compare("k", kMod, kGreater, 3), true},
+      {compare("k", kLease, kEqual, 0), true},
+      {compare("k", kValue, kEqual, 0, "v2"), true},
+      {compare("k", kValue, kGreater, 0, "v1"), true},
+      {compare("k", kValue, kNotEqual, 0, "v2"), false},
+      // A missing key is all zeroes, and has no value at all.
+      {compare("none", kVersion, kEqual, 0), true},
+      {compare("none", kCreate, kEqual, 0), true},
+      {compare("none", kMod, kLess, 1), true},
+      {compare("none", kLease, kEqual, 0), true},
+      {compare("none", kValue, kEqual, 0, ""), false},
+      {compare("none", kValue, kNotEqual, 0, "x"), false},
+      // A range: all keys in it; an empty one is one missing key.
+      {compare("a", kVersion, kGreater, 0, "", "z"), true},
+      {compare("a", kVersion, kEqual, 1, "", "z"), false},
+      {compare("x", kVersion, kEqual, 0, "", "z"), true},
+      {compare("x", kVersion, kGreater, 0, "", "z"), false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(&row - rows);
+    CHECK(store.holds(row.compare) == row.want);
+  }
+}
+
+TEST_CASE("txn: operations run in order in one revision, and a get sees what came before it") {
+  Store store;
+  store.put("k", "old");
+  TxnRequest request;
+  request.success = {get("k"), put("k", "new"), get("k"), put("l"), del("k")};
+  const Applied done = store.run(request);
+  CHECK(done.revision == Revision{3});
+  const auto& result = std::get<TxnResult>(done.body);
+  // `k` is put and inside no deleted range but its own: etcd refuses that statically; here it is
+  // only the order that is looked at.
+  REQUIRE(result.responses.size() == 5);
+  CHECK(std::get<RangeResult>(result.responses[0].result).kvs[0].value == "old");
+  CHECK(result.responses[0].revision == Revision{2});
+  CHECK(std::get<RangeResult>(result.responses[2].result).kvs[0].value == "new");
+  CHECK(result.responses[2].revision == Revision{3});
+  CHECK(std::get<DeleteRangeResult>(result.responses[4].result).deleted == 1);
+  RangeRequest past;
+  past.range.key = "k";
+  past.revision = 2;
+  RangeResult out;
+  CHECK(!store.machine.read(past, out));
+  REQUIRE(out.kvs.size() == 1);
+  CHECK(out.kvs[0].value == "old");
+  past.revision = 3;
+  CHECK(!store.machine.read(past, out));
+  CHECK(out.kvs.empty());
+}
+
+TEST_CASE("txn: what cannot be done on the chosen path leaves everything as it was") {
+  Store store;
+  store.put("k", "v");
+  TxnRequest request;
+  RangeRequest future;
+  future.range.key = "k";
+  future.revision = 99;
+  request.success = {put("k", "w"), RequestOp{future}};
+  Applied done = store.run(request);
+  REQUIRE(done.refusal);
+  CHECK(done.refusal->reason == Reason::kFutureRevision);
+  CHECK(store.machine.revision() == Revision{2});
+  // On the path not taken it is nobody's business.
+  request.failure = request.success;
+  request.success = {put("k", "w")};
+  CHECK(!store.run(request).refusal);
+
+  PutRequest keep;
+  keep.key = "absent";
+  keep.ignore_value = true;
+  request.success = {put("l"), txn({RequestOp{keep}})};
+  done = store.run(request);
+  REQUIRE(done.refusal);
+  CHECK(done.refusal->reason == Reason::kKeyNotFound);
+  PutRequest leased;
+  leased.key = "k";
+  leased.lease = 5;
+  CHECK(store.run(leased).refusal->reason == Reason::kLeaseNotFound);
+}
+
+TEST_CASE(
+    "txn: one that writes nothing adds no revision, and nested compares see the state before") {
+  Store store;
+  store.put("k", "v");
+  TxnRequest request;
+  request.success = {get("k"), del("none")};
+  CHECK(store.run(request).revision == Revision{2});
+  TxnRequest inner;
+  inner.compare = {compare("k", CompareTarget::kValue, CompareResult::kEqual, 0, "v")};
+  inner.success = {put("inner", "yes")};
+  inner.failure = {put("inner", "no")};
+  request.success = {put("k", "changed"), RequestOp{inner}};
+  store.run(request);
+  RangeRequest read;
+  read.range.key = "inner";
+  RangeResult out;
+  CHECK(!store.machine.read(read, out));
+  CHECK(out.kvs[0].value == "yes");
+}
+
+TEST_CASE("txn: what is read-only and what may be served locally") {
+  TxnRequest request;
+  CHECK(is_read_only(request));
+  CHECK(!is_serializable(request));  // its compares would be answered from old state
+  RangeRequest range;
+  range.range.key = "k";
+  range.serializable = true;
+  request.success = {RequestOp{range}};
+  CHECK(is_serializable(request));
+  request.failure = {get("k")};
+  CHECK(!is_serializable(request));
+  request.failure = {txn({del("k")})};
+  CHECK(!is_read_only(request));
+}
+
+TEST_CASE("command: what is encoded is decoded, and no mutation crashes or reads past the end") {
+  TxnRequest request;
+  request.compare = {compare("k", CompareTarget::kValue, CompareResult::kLess, -3, "x", "z")};
+  request.success = {put("a"), get("b", "c"), txn({del("d")}, {RequestOp{}})};
+  const WriteId id{{NodeId{~0ull}, 0xffffffffu}, {12}};
+  const std::string bytes = encode_command(id, "request", request);
+  const auto decoded = decode_command(bytes);
+  REQUIRE(decoded);
+  CHECK(decoded->id == id);
+  CHECK(decoded->request_id == "request");
+  CHECK(encode_command(id, "request", std::get<TxnRequest>(decoded->body)) == bytes);
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    CHECK(!decode_command(ByteView(bytes).substr(0, size)));
+  }
+  Rng rng{3};
+  for (int i = 0; i < 20'000; ++i) {
+    std::string mutated = bytes;
+    for (auto flips = 1 + rng.below(4); flips > 0; --flips) {
+      mutated[rng.below(mutated.size())] = static_cast<char>(rng.next());
+    }
+    if (const auto command = decode_command(mutated)) {
+      Store store;
+      store.machine.apply(mutated);  // decodes to something else: fine, if it can be applied
+    }
+  }
+}
