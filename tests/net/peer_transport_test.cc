@@ -359,6 +359,49 @@ TEST_CASE("peers: a restarted peer that may not dial knocks, and is dialled at o
   CHECK(c.until([&] { return c.connected(1, 2); }));
 }
 
+// Holds the loop up for 3 E at the end of a turn in which nothing is on its way, so that the next
+// turn begins with nothing to read and timers long due.
+struct Staller : TurnUser {
+  explicit Staller(Cluster& c) : cluster(c) { c.loop.add_turn_user(*this); }
+  ~Staller() override { cluster.loop.remove_turn_user(*this); }
+  void begin_turn(Now) override {}
+  void end_turn() override {
+    if (stalled || !nothing_under_way()) return;
+    stalled = true;
+    const Micros until = Loop::clock().monotonic + 3 * kSilence;
+    while (Loop::clock().monotonic < until) {
+    }
+  }
+  bool nothing_under_way() {
+    std::uint64_t in[2] = {0, 0}, out[2] = {0, 0};
+    for (std::size_t i = 0; i < 2; ++i) {
+      for (const KindCounts& kind : cluster.links(i + 1).counts().kinds) {
+        in[i] += kind.frames_in;
+        out[i] += kind.frames_out;
+      }
+    }
+    return in[0] == out[1] && in[1] == out[0];
+  }
+  Cluster& cluster;
+  bool stalled = false;
+};
+
+TEST_CASE("peers: a node that slept does not take its own silence for that of its peers") {
+  Cluster c(2);
+  c.start_all();
+  Staller staller(c);
+  Timer wake(c.loop);
+  wake.every(3 * kMillisecond, [] {});  // turns in which nobody pings
+  REQUIRE(c.until([&] { return staller.stalled; }));
+  const auto pings = [&] {
+    return c.links(1).counts().kinds[static_cast<std::size_t>(FrameKind::kPing)].frames_in;
+  };
+  const std::uint64_t before = pings();
+  REQUIRE(c.until([&] { return pings() >= before + 5; }));
+  CHECK(c[1].story == "+2");
+  CHECK(c[2].story == "+1");
+}
+
 // A peer made by hand: it shakes hands as member 2 and then does what the test says.
 struct Puppet : StreamEvents {
   Puppet(Cluster& c, Loop& loop) : cluster(c) {
@@ -423,7 +466,12 @@ TEST_CASE("peers: a corrupt frame costs its connection, is counted, and the next
 TEST_CASE(
     "peers: strangers who talk nonsense or say nothing are closed, and cost a bounded crowd") {
   Cluster c(2);
-  c.start_all();
+  for (std::size_t i : {1, 2}) {
+    PeerOptions with = c.options(i);
+    with.election_timeout = 60 * kSecond;  // nobody is closed for taking too long
+    c.start(i, with);
+  }
+  REQUIRE(c.until([&] { return c.all_connected(); }));
   struct Stranger : StreamEvents {
     void on_bytes(ByteView) override {}
     void on_close(CloseReason, const std::string&) override { closed = true; }
