@@ -4,18 +4,6 @@
 
 namespace capstan {
 
-// A map that nobody changes any more, as the keeper reads it.
-class Table::FrozenMap final : public ChangeSource {
- public:
-  explicit FrozenMap(Map map) : map(std::move(map)) {}
-  void each(const std::function<bool(const ChangeRef&)>& visit) const override {
-    for (const auto& [key, value] : map) {
-      if (!visit({key.first, key.second, value})) return;
-    }
-  }
-  const Map map;
-};
-
 namespace {
 
 // Walks one range of active and frozen as one ordered list; where both have a key, active wins.
@@ -31,11 +19,10 @@ class Overlay {
       : active_(active), frozen_(frozen), before_(before) {}
 
   bool done() const { return active_.done() && frozen_.done(); }
-  ByteView key() const { return front().at->first.second; }
-  const std::optional<std::string>& value() const { return front().at->second; }
+  ByteView key() const { return front().at->first; }
+  const Memtable::Row& row() const { return *front().at->second; }
   void next() {
-    const bool both =
-        !active_.done() && !frozen_.done() && active_.at->first.second == frozen_.at->first.second;
+    const bool both = !active_.done() && !frozen_.done() && active_.at->first == frozen_.at->first;
     if (both) {
       ++active_.at;
       ++frozen_.at;
@@ -48,7 +35,7 @@ class Overlay {
   const Side& front() const {
     if (active_.done()) return frozen_;
     if (frozen_.done()) return active_;
-    const ByteView ours = active_.at->first.second, theirs = frozen_.at->first.second;
+    const ByteView ours = active_.at->first, theirs = frozen_.at->first;
     return before_(theirs, ours) ? frozen_ : active_;
   }
   Side active_, frozen_;
@@ -77,7 +64,8 @@ class Merge {
 
  private:
   bool show_memory() {
-    if (memory_.value()) more_ = visit_(memory_.key(), *memory_.value());
+    const Memtable::Row& row = memory_.row();
+    if (!row.erased) more_ = visit_(row.key, row.value());
     memory_.next();
     return more_;
   }
@@ -89,47 +77,37 @@ class Merge {
 
 }  // namespace
 
-void Table::set(Space space, ByteView key, std::optional<std::string> value) {
-  const auto found = active_.find(std::pair(space, key));
-  const std::size_t bytes = value ? value->size() : 0;
-  if (found != active_.end()) {
-    bytes_ += bytes;
-    bytes_ -= found->second ? found->second->size() : 0;
-    found->second = std::move(value);
-    return;
-  }
-  bytes_ += key.size() + bytes;
-  active_.emplace(Key(space, key), std::move(value));
-}
-
-void Table::put(Space space, ByteView key, std::string value) { set(space, key, std::move(value)); }
-void Table::erase(Space space, ByteView key) { set(space, key, std::nullopt); }
+void Table::put(Space space, ByteView key, ByteView value) { active_->set(space, key, value); }
+void Table::erase(Space space, ByteView key) { active_->set(space, key, std::nullopt); }
 
 std::optional<std::string> Table::get(Space space, ByteView key) const {
-  const auto wanted = std::pair(space, key);
-  if (const auto it = active_.find(wanted); it != active_.end()) return it->second;
-  if (frozen_ != nullptr) {
-    if (const auto it = frozen_->map.find(wanted); it != frozen_->map.end()) return it->second;
-  }
+  const Memtable::Row* row = active_->find(space, key);
+  if (row == nullptr && frozen_ != nullptr) row = frozen_->find(space, key);
+  if (row != nullptr) return row->erased ? std::nullopt : std::optional<std::string>(row->value());
   Result<std::optional<std::string>> found = base_.get(space, key);
   if (found) return *std::move(found);
   base_failed(found.error());
   return std::nullopt;
 }
 
+namespace {
+
+const Memtable::Index kNothing;
+
+const Memtable::Index& index_of(const Memtable* part, Space space) {
+  return part == nullptr ? kNothing : part->index(space);
+}
+
+}  // namespace
+
 void Table::scan(Space space, ByteView from, ByteView to, const Visitor& visit) const {
   if (!to.empty() && from >= to) return;
-  using Iterator = Map::const_iterator;
-  const auto side = [&](const Map& map) {
-    const Space after{static_cast<std::uint8_t>(static_cast<std::uint8_t>(space) + 1)};
-    return typename Overlay<Iterator, std::less<ByteView>>::Side{
-        map.lower_bound(std::pair(space, from)), to.empty()
-                                                     ? map.lower_bound(std::pair(after, ByteView()))
-                                                     : map.lower_bound(std::pair(space, to))};
+  using Up = Overlay<Memtable::Index::const_iterator, std::less<ByteView>>;
+  const auto side = [&](const Memtable* part) {
+    const Memtable::Index& index = index_of(part, space);
+    return Up::Side{index.lower_bound(from), to.empty() ? index.end() : index.lower_bound(to)};
   };
-  static const Map kNothing;
-  Overlay<Iterator, std::less<ByteView>> memory(
-      side(active_), side(frozen_ ? frozen_->map : kNothing), std::less<ByteView>());
+  Up memory(side(active_.get()), side(frozen_.get()), std::less<ByteView>());
   Merge merge(memory, std::less<ByteView>(), visit);
   const Status scanned = base_.scan(
       space, from, to, [&](ByteView key, ByteView value) { return merge.row(key, value); });
@@ -139,17 +117,14 @@ void Table::scan(Space space, ByteView from, ByteView to, const Visitor& visit) 
 
 void Table::scan_back(Space space, ByteView from, ByteView to, const Visitor& visit) const {
   if (!to.empty() && from >= to) return;
-  using Iterator = Map::const_reverse_iterator;
-  const auto side = [&](const Map& map) {
-    const Space after{static_cast<std::uint8_t>(static_cast<std::uint8_t>(space) + 1)};
-    return typename Overlay<Iterator, std::greater<ByteView>>::Side{
-        Iterator(to.empty() ? map.lower_bound(std::pair(after, ByteView()))
-                            : map.lower_bound(std::pair(space, to))),
-        Iterator(map.lower_bound(std::pair(space, from)))};
+  using Down = Overlay<Memtable::Index::const_reverse_iterator, std::greater<ByteView>>;
+  const auto side = [&](const Memtable* part) {
+    const Memtable::Index& index = index_of(part, space);
+    const auto end = to.empty() ? index.end() : index.lower_bound(to);
+    return Down::Side{std::make_reverse_iterator(end),
+                      std::make_reverse_iterator(index.lower_bound(from))};
   };
-  static const Map kNothing;
-  Overlay<Iterator, std::greater<ByteView>> memory(
-      side(active_), side(frozen_ ? frozen_->map : kNothing), std::greater<ByteView>());
+  Down memory(side(active_.get()), side(frozen_.get()), std::greater<ByteView>());
   Merge merge(memory, std::greater<ByteView>(), visit);
   const Status scanned = base_.scan_back(
       space, from, to, [&](ByteView key, ByteView value) { return merge.row(key, value); });
@@ -159,9 +134,7 @@ void Table::scan_back(Space space, ByteView from, ByteView to, const Visitor& vi
 
 Table::Frozen Table::freeze() {
   CAPSTAN_ASSERT(frozen_ == nullptr);
-  frozen_ = std::make_shared<const FrozenMap>(std::move(active_));
-  active_ = Map();
-  bytes_ = 0;
+  frozen_ = std::exchange(active_, std::make_shared<Memtable>());
   return frozen_;
 }
 
@@ -171,9 +144,8 @@ void Table::thaw_done() {
 }
 
 void Table::reset() {
-  active_.clear();
+  active_ = std::make_shared<Memtable>();
   frozen_ = nullptr;
-  bytes_ = 0;
 }
 
 void Table::base_failed(const Error& error) const {

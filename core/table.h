@@ -8,13 +8,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "core/base.h"
+#include "core/memtable.h"
 
 namespace capstan {
 
@@ -24,7 +23,7 @@ class Table {
 
   explicit Table(const Base& base) : base_(base) {}
 
-  void put(Space space, ByteView key, std::string value);
+  void put(Space space, ByteView key, ByteView value);
   void erase(Space space, ByteView key);
 
   // An I/O or checksum error of the base is not an answer: it stops the process through the
@@ -43,30 +42,16 @@ class Table {
   // Everything in memory is void: a snapshot was installed under us.
   void reset();
 
-  std::size_t bytes() const { return bytes_; }  // keys and values of the active part
+  std::size_t bytes() const { return active_->bytes(); }  // that the active part takes
 
   void on_base_error(std::function<void(const Error&)> handler) { fatal_ = std::move(handler); }
 
  private:
-  using Key = std::pair<Space, std::string>;
-  struct Less {
-    using is_transparent = void;
-    template <class A, class B>
-    bool operator()(const A& a, const B& b) const {
-      if (a.first != b.first) return a.first < b.first;
-      return ByteView(a.second) < ByteView(b.second);
-    }
-  };
-  using Map = std::map<Key, std::optional<std::string>, Less>;
-  class FrozenMap;
-
-  void set(Space space, ByteView key, std::optional<std::string> value);
   void base_failed(const Error& error) const;
 
   const Base& base_;
-  Map active_;
-  std::shared_ptr<const FrozenMap> frozen_;
-  std::size_t bytes_ = 0;
+  std::shared_ptr<Memtable> active_ = std::make_shared<Memtable>();
+  std::shared_ptr<const Memtable> frozen_;
   std::function<void(const Error&)> fatal_;
 };
 
