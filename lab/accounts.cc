@@ -48,9 +48,10 @@ class KeyBooks {
     highest_revision_ = std::max(highest_revision_, op.revision);
     if (op.saw_previous && op.previous)
       observed_.insert(*op.previous), replaced_.insert(*op.previous);
-    if (!op.saw_previous) blind_write_ = true;
+    if (op.saw_previous) return;
+    blind_write_ = true;
     if (const auto parts = parts_of(op.write_id)) {
-      std::uint64_t& highest = highest_sequence_[std::string(parts->actor)];
+      std::uint64_t& highest = blind_sequence_[std::string(parts->actor)];
       highest = std::max(highest, parts->sequence);
     }
   }
@@ -77,6 +78,7 @@ class KeyBooks {
 
   bool visible(const Operation& op) const;
   bool superseded(const Operation& op) const;
+  bool superseded_in_the_same_life(const Operation& op) const;
   bool superseded_cp(const Operation& op) const;
   bool in_a_conflict_log(const Operation& op) const {
     return !op.write_id.empty() && std::ranges::any_of(nodes_, [&](const FinalState& node) {
@@ -110,7 +112,7 @@ class KeyBooks {
   std::unordered_set<std::string> failed_values_;
   std::unordered_set<std::string> observed_;  // values somebody read or replaced
   std::unordered_set<std::string> replaced_;  // values an acknowledged write replaced
-  std::unordered_map<std::string, std::uint64_t> highest_sequence_;  // by actor
+  std::unordered_map<std::string, std::uint64_t> blind_sequence_;  // by actor, the highest
   std::uint64_t highest_revision_ = 0;
   bool any_unknown_ = false;
   bool blind_write_ = false;  // an acknowledged write did not say what it replaced
@@ -144,11 +146,14 @@ bool KeyBooks::superseded_cp(const Operation& op) const {
 bool KeyBooks::superseded(const Operation& op) const {
   if (op.kind == OpKind::kPut && replaced_.contains(op.value)) return true;
   if (evidence_.seen.contains(op.write_id)) return true;
-  if (mode_ == Mode::kCp) return superseded_cp(op);
+  return mode_ == Mode::kCp && superseded_cp(op);
+}
+
+bool KeyBooks::superseded_in_the_same_life(const Operation& op) const {
   const auto parts = parts_of(op.write_id);
   if (!parts) return false;
-  const auto highest = highest_sequence_.find(std::string(parts->actor));
-  return highest != highest_sequence_.end() && highest->second > parts->sequence;
+  const auto highest = blind_sequence_.find(std::string(parts->actor));
+  return highest != blind_sequence_.end() && highest->second > parts->sequence;
 }
 
 void KeyBooks::settle_acknowledged(const Operation& op, Accounts& accounts) {
@@ -178,6 +183,8 @@ void KeyBooks::settle_acknowledged(const Operation& op, Accounts& accounts) {
     ++accounts.lost;
     accounts.lost_writes.push_back(op);
     if (!body_kept(op)) no(accounts, describe(op) + " was lost and its body is not in the log");
+  } else if (mode_ == Mode::kAp && superseded_in_the_same_life(op)) {
+    ++accounts.superseded;
   } else if (mode_ == Mode::kAp && any_unknown_) {
     ++accounts.undecided;
   } else {

@@ -8,15 +8,16 @@
 // and `unaccounted` for what is in none: acknowledged, and gone without a trace. Nothing here is a
 // remainder: a write counts as superseded only on evidence.
 //
-// Evidence that y had seen x, both writes of one key:
-//   replaced   y's reply said that it replaced x's value (puts that ask for the previous value)
-//   same life  both ids are of the same node and incarnation, and y's sequence is higher: a node
-//              writes onto its own newest cell
+// Evidence that y had seen x, both writes of one key, strongest first:
+//   replaced   y's reply said that it replaced x's value (writes that ask for the previous value)
 //   revision   CP: one history for all, and y's revision is higher
-//   absence    x deleted the key, and y, accepted later in real time, replaced nothing
 //   given      the caller knows (the simulator sees more than a client does): Evidence::seen
-// A write both seen by its successor and named in a conflict log is superseded: its client's value
-// was replaced on purpose, and what then lost the race is the successor.
+//   same life  only where y did not say what it replaced and no conflict log names x: both ids are
+//   of
+//              the same node and incarnation, and y's sequence is higher. It is the weakest: x may
+//              have lost to a third write before y came
+// A write that was replaced by one who had seen it and is also named in a conflict log is
+// superseded: its client's value was replaced on purpose, and what lost the race is the successor.
 //
 // In CP the writer of the final value must be known too: a value that nobody wrote, or that only a
 // failed write wrote, is a broken promise of its own.

@@ -181,15 +181,8 @@ void Arena::sampled(Micros asked, const std::vector<std::unique_ptr<Dump>>& dump
     if (bytes >= 0 && bytes_at_heal_ >= 0) run_.reconcile_bytes = bytes - bytes_at_heal_;
   });
   const std::string differed = std::to_string(differed_) + " keys had differed";
-  if (run_.mode == Mode::kCp) {
-    say_({time(), name(), "n1 caught up: " + differed});
-    return;
-  }
-  cluster_.status(0, [this, differed](Result<StatusResult> status) {
-    const std::string lost =
-        status ? ", " + std::to_string(status->conflicts) + " writes LOST" : "";
-    say_({time(), name(), "equal again: " + differed + lost});
-  });
+  const char* what = run_.mode == Mode::kCp ? "n1 caught up: " : "equal again: ";
+  say_({time(), name(), what + differed});
 }
 
 void Arena::watch(Micros now) {
@@ -433,6 +426,8 @@ ComparisonResult Comparison::run() {
   tick_.cancel();
   if (origin_ >= 0 && result_.end == ComparisonEnd::kDone) {
     for (const auto& arena : arenas_) arena->close_books();
+    // One window for both: from the moment the last node of either confirmed the cut.
+    record.cp.cut_at = record.ap.cut_at = std::max(record.cp.cut_at, record.ap.cut_at);
   }
   for (const auto& arena : arenas_) arena->cluster().end();
   for (auto& arena : arenas_) arena.reset();

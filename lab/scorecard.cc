@@ -187,7 +187,9 @@ std::string event_line(const Event& event) {
   char text[64];
   std::snprintf(text, sizeof text, "  %5.1f s  %-6s ", static_cast<double>(event.at) / kSecond,
                 event.who.c_str());
-  return text + event.text + '\n';
+  std::string line = text + event.text;
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + '\n';
 }
 
 std::string repeat_command(const PlanOptions& plan) {

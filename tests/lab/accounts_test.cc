@@ -71,10 +71,19 @@ TEST_CASE("accounts ap: a write gone without a trace is unaccounted, and the ver
   CHECK(accounts.detail.find("put k = a") != std::string::npos);
 }
 
-TEST_CASE("accounts ap: a later write of the same life of a node had seen the earlier one") {
+TEST_CASE("accounts ap: a later blind write of the same life of a node had seen the earlier one") {
   const History history{put({.value = "a", .id = "n1:1:7"}), put({.value = "b", .id = "n1:1:9"})};
   const FinalState nodes[] = {node("n1", {{"k", {"b", 0}}})};
   CHECK(settle_accounts(Mode::kAp, history, nodes).superseded == 1);
+  // The log's word is stronger: it lost to a third write, which b then replaced.
+  FinalState logged = nodes[0];
+  logged.lost_ids = {"n1:1:7"};
+  CHECK(settle_accounts(Mode::kAp, history, std::span(&logged, 1)).lost == 1);
+  // And a later write that says what it replaced is no evidence for anything else.
+  const History told{put({.value = "a", .id = "n1:1:7"}),
+                     put({.value = "b", .id = "n1:1:9", .replaced = "z"}),
+                     put({.value = "z", .id = "n2:1:1"})};
+  CHECK(settle_accounts(Mode::kAp, told, nodes).unaccounted == 1);
   // Another life of the node may have lost the value: no evidence.
   const History lives{put({.value = "a", .id = "n1:1:7"}), put({.value = "b", .id = "n1:2:9"})};
   CHECK(settle_accounts(Mode::kAp, lives, nodes).unaccounted == 1);
