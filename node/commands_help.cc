@@ -27,9 +27,9 @@ constexpr std::string_view kExitPage =
 )";
 
 constexpr std::string_view kConfigPage =
-    R"(Configuration: a flag wins over CAPSTAN_X in the environment, that over ETCD_X (for
-etcd's own flags), that over the default. X is the flag in capitals with _ for -:
---data-dir is CAPSTAN_DATA_DIR.
+    R"(Configuration: a flag wins over CAPSTAN_X in the environment, that over ETCD_X
+(for etcd's own flags), that over the default. X is the flag in capitals with _
+for -: --data-dir is CAPSTAN_DATA_DIR.
 
 Flags take one dash or two, = or a space, and any order; -- ends them.
 )";
@@ -46,13 +46,14 @@ constexpr Page kPages[] = {
     capstan serve --mode=cp
   Three nodes, the same --join on each:
     capstan serve --mode=cp --name=n1 --join=10.0.0.1,10.0.0.2,10.0.0.3
-  Three on this machine:
-    capstan serve --mode=ap --name=n1 --join=127.0.0.1:2379,127.0.0.1:2479,127.0.0.1:2579
+  Three on this machine (n1; likewise n2 and n3):
+    capstan serve --mode=ap --name=n1 \
+      --join=127.0.0.1:2379,127.0.0.1:2479,127.0.0.1:2579
   As etcd is started, with --mode added:
-    capstan serve --mode=cp --name n1 --initial-cluster n1=http://10.0.0.1:2380,... ...
+    capstan serve --mode=cp --name n1 --initial-cluster n1=http://10.0.0.1:2380,...
 
-Members without a name in --join are n1, n2, ... in its order. Clients of every kind
-(etcdctl, curl, capstan) use one port; the port above it is for the members.
+Members without a name in --join are n1, n2, ... in its order. Clients of every
+kind (etcdctl, curl, capstan) use one port; the port above it is for the members.
 The last line at start says "ready" with every address. SIGTERM stops in order.
 
 )"},
@@ -94,8 +95,9 @@ A key that is not there: no output, exit 3.
     capstan lab show
     capstan lab heal
 
-Frames between nodes are dropped inside the nodes, which must have been started with
---lab; no root needed. Clients are not cut. Every cut ends by itself after --for.
+Frames between nodes are dropped inside the nodes, which must have been started
+with --lab; no root needed. Clients are not cut. Every cut ends by itself after
+--for.
 
 )"},
 };
