@@ -22,8 +22,8 @@
 // and members are strings of hex digits; everything else is a plain number. An unknown field is an
 // error: a misspelt "serialisable" must not turn into a linearizable read in silence.
 //
-// Every reply: {"v":1,"outcome":"ok", ...}; README of fields is encode_api_reply() itself, and
-// docs/ has one example of each.
+// Every reply: {"v":1,"outcome":"ok", ...}; tests/net/json_api_test.cc has one of each, to the
+// letter.
 #pragma once
 
 #include <string>
