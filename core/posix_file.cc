@@ -81,9 +81,12 @@ class PosixFile final : public File {
 
   Result<std::string> read_uncached(std::uint64_t offset, std::size_t size) override {
     // A descriptor of its own: mixing direct and cached calls on one is the file system's business.
-    const Descriptor direct(::open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    // By number, since the name may have changed.
+    const std::string self = "/proc/self/fd/" + std::to_string(fd_.get());
+    const Descriptor direct(::open(self.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
     if (!direct) {
-      if (errno == EINVAL) return read(offset, size);  // tmpfs and some others cannot
+      // tmpfs and some others cannot, and a chroot may have no /proc.
+      if (errno == EINVAL || errno == ENOENT) return read(offset, size);
       return failed("open (O_DIRECT)", path_);
     }
     struct Free {

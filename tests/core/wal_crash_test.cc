@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/wal.h"
+#include "core/wal_format.h"
 #include "tests/support/fault_fs.h"
 
 namespace capstan {
@@ -35,7 +36,7 @@ std::optional<int> number(const std::string& head) {
 
 // A start, appends, rolls, a seal, spares, releases, until `calls` calls have reached the disk;
 // then nothing more does.
-Promise work(FaultFs& fs, std::uint64_t calls) {
+Promise work(FaultFs& fs, std::uint64_t calls, bool releases = true) {
   Promise promise;
   std::uint64_t count = 0;
   fs.set_hook([&, calls](const FaultFs::Call& call) -> std::optional<Error> {
@@ -56,7 +57,7 @@ Promise work(FaultFs& fs, std::uint64_t calls) {
     if (i % 5 == 4 && !log->wal->seal()) break;
     // Later rolls find recycled segments only.
     if (i % 4 == 3 && i < 8 && !log->wal->prepare_spares(1)) break;
-    if (i % 8 == 7) {
+    if (releases && i % 8 == 7) {
       promise.released = i - 3;
       if (!log->wal->release(positions[static_cast<std::size_t>(promise.released)])) break;
     }
@@ -163,6 +164,88 @@ TEST_CASE("wal: a durable group that rots after a crash is never cut as torn") {
       CHECK((log->impaired.has_value() || log->records.size() == intact->records.size()));
     }
   }
+}
+
+// Bytes of one file, somewhere: flipped, overwritten, moved, zeroed.
+void spoil(std::string& image, Rng& rng) {
+  const std::size_t size = 1 + static_cast<std::size_t>(rng.below(rng.chance(0.5) ? 8 : 3000));
+  const auto place = [&] { return static_cast<std::size_t>(rng.below(image.size() - size)); };
+  const std::size_t at = place();
+  switch (rng.below(4)) {
+    case 0:
+      for (std::size_t i = 0; i < size; ++i) image[at + i] = static_cast<char>(rng.next());
+      break;
+    case 1:
+      image[at] = static_cast<char>(image[at] ^ (1 << rng.below(8)));
+      break;
+    case 2:
+      image.replace(at, size, image.substr(place() / 512 * 512, size));
+      break;
+    default:
+      image.replace(at, size, size, '\0');
+  }
+}
+
+// The last whole group of a segment.
+std::size_t last_group_of(const std::string& image) {
+  const std::uint64_t salt = wal::decode_segment_header(image)->salt;
+  std::size_t last = 0;
+  for (std::size_t at = wal::kPage;;) {
+    const wal::Found found = wal::group_at(image, at, salt);
+    if (!found.whole) return last;
+    last = at;
+    at += found.header->sectors_bytes;
+  }
+}
+
+TEST_CASE("wal: spoilt in any way, a sealed log loses nothing unnoticed and makes nothing up") {
+  Rng rng{9};
+  FaultFs whole;
+  const Promise promise = work(whole, ~0ull, false);
+  {
+    const auto directory = whole.directory("wal");
+    const auto log = Wal::open(*directory, kOptions);
+    REQUIRE(log->wal->seal().has_value());
+  }
+  std::vector<std::string> segments;
+  for (const std::string& name : whole.names("wal")) {
+    if (name.ends_with(".wal")) segments.push_back("wal/" + name);
+  }
+  REQUIRE(segments.size() >= 2);
+  // The seal is the proof; nothing can be known if rot takes it too.
+  const std::size_t seal_at = last_group_of(whole.image(segments.back()));
+  const std::string seal = whole.image(segments.back()).substr(seal_at, wal::kGroupHeaderBytes);
+  int noticed = 0, refused = 0;
+  for (int round = 0; round < 4000; ++round) {
+    INFO("round ", round);
+    FaultFs fs = whole;
+    for (std::uint64_t hits = 1 + rng.below(3); hits > 0; --hits) {
+      const std::string& path = segments[rng.below(segments.size())];
+      std::string image = fs.image(path);
+      spoil(image, rng);
+      if (path == segments.back()) image.replace(seal_at, seal.size(), seal);
+      fs.set_image(path, image);
+    }
+    const auto directory = fs.directory("wal");
+    const auto log = Wal::open(*directory, kOptions);
+    if (!log) {
+      CHECK(log.error().code == ErrorCode::kMismatch);
+      ++refused;
+      continue;
+    }
+    noticed += log->impaired.has_value();
+    std::optional<int> before;
+    for (const RecoveredRecord& record : log->records) {
+      const std::optional<int> now = number(record.head);
+      REQUIRE(now.has_value());
+      if (before) CHECK(*now == *before + 1);
+      before = now;
+    }
+    CHECK((log->impaired || before == promise.offered - 1));
+    for (const RecoveredRecord& record : log->salvaged) CHECK(number(record.head).has_value());
+  }
+  CHECK(noticed > 1000);
+  CHECK(refused == 0);
 }
 
 TEST_CASE("wal: after a failed sync the next start believes the disk, not the page cache") {
