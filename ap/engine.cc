@@ -228,7 +228,8 @@ void Engine::State::follow_membership() {
           names.member(peer) + (liveness == Liveness::kUnreachable ? " is unreachable"
                                 : liveness == Liveness::kSuspect   ? " is suspected"
                                 : direct                           ? " is heard"
-                                                                   : " is heard through others"));
+                                                                   : " is not heard directly"),
+          {{"node", config.name}});
   }
 }
 
@@ -451,7 +452,8 @@ void Engine::State::checkpoint_if_due() {
 
 void Engine::State::report(const std::vector<Event>& events) {
   for (const Event& event : events) {
-    trace(event.alarm ? Level::kError : Level::kInfo, event.name, event.text);
+    trace(event.alarm ? Level::kError : Level::kInfo, event.name, event.text,
+          {{"node", config.name}});
   }
 }
 

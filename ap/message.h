@@ -120,7 +120,10 @@ struct CellState {
 // All that `first_bucket` .. `end_bucket - 1` hold that the request lacks, as of one read.
 struct SyncSlice {
   std::uint64_t session = 0;
-  std::uint32_t number = 0;  // from 0, one more each slice of the session
+  // Drawn by the sender: a request that was repeated on the way may be answered twice, and the two
+  // answers are of different moments.
+  std::uint32_t run = 0;
+  std::uint32_t number = 0;  // from 0, one more each slice of the run
   std::uint16_t first_bucket = 0, end_bucket = 0;
   bool unfinished = false;  // more of the same buckets follows: keep, do not apply yet
   bool last = false;        // of the session

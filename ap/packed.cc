@@ -243,6 +243,7 @@ std::string pack_slice(const SyncSlice& slice) {
   out.reserve(bytes);
   put_u8(out, kFormat);
   put_u64(out, slice.session);
+  put_u32(out, slice.run);
   put_varint(out, slice.number);
   put_varint(out, slice.first_bucket);
   put_varint(out, slice.end_bucket);
@@ -278,6 +279,7 @@ Result<SyncSlice> unpack_slice(SharedBytes bytes) {
   SyncSlice slice;
   expect_format(in);
   slice.session = in.u64();
+  slice.run = in.u32();
   const std::uint64_t number = in.varint();
   slice.number = static_cast<std::uint32_t>(number);
   if (number != slice.number) in.reject();

@@ -182,6 +182,7 @@ class Replica {
     bool begun = false;          // a slice has come
     VersionVector first_vector;  // of the first slice: what the whole session covers
     VersionVector vector;        // of the last that brought one
+    std::uint32_t run = 0;
     std::uint32_t next_number = 0;
     std::uint16_t next_bucket = 0;
     std::vector<SyncSlice> unfinished;
@@ -193,6 +194,7 @@ class Replica {
   struct Serve {
     std::uint64_t session = 0;
     SyncRequest request;
+    std::uint32_t run = 0;
     std::uint32_t next_number = 0;
     std::uint16_t next_bucket = 0;
     bool in_bucket = false;  // `keys` are of next_bucket, partly sent
@@ -316,7 +318,6 @@ class Replica {
   std::optional<Pull> pull_;
   std::uint64_t pull_patience_ = 0;  // ticks without a slice; 0: the usual
   std::map<MemberId, Serve> serves_;
-  std::map<MemberId, std::uint64_t> served_;  // the last session begun, so that none begins twice
   std::uint64_t next_pull_tick_ = 0;
   SyncBytes sync_bytes_;
   std::map<MemberId, bool> diverged_;

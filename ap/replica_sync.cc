@@ -161,7 +161,7 @@ void Replica::receive(MemberId from, SyncSlice slice) {
   sync_bytes_.in += (slice.packed ? slice.packed->size() : 0) + kEnvelopeBytes;
   if (!pull_ || pull_->peer != from || pull_->session != slice.session ||
       pull_->next_number != slice.number || pull_->next_bucket != slice.first_bucket ||
-      pull_->full != slice.full) {
+      pull_->full != slice.full || (pull_->begun && pull_->run != slice.run)) {
     return;
   }
   if (!slice.packed) slice.packed = shared_bytes(pack_slice(slice));
@@ -169,7 +169,10 @@ void Replica::receive(MemberId from, SyncSlice slice) {
   pull_->progress = ticks_;
   pull_patience_ = 0;
   if (!slice.vector.empty()) pull_->vector = slice.vector;
-  if (!pull_->begun) pull_->first_vector = pull_->vector;
+  if (!pull_->begun) {
+    pull_->first_vector = pull_->vector;
+    pull_->run = slice.run;
+  }
   pull_->begun = true;
   pull_->next_bucket = slice.end_bucket;
   ++pull_->next_number;
@@ -294,11 +297,10 @@ void Replica::receive(MemberId from, const SyncRequest& request) {
     send_sync(from, SyncRefused{request.session, SyncRefused::Why::kNeedFull});
     return;
   }
-  if (served_[from] == request.session) return;  // repeated on the way
-  served_[from] = request.session;
   Serve& session = serves_[from];
   session = Serve{};
   session.session = request.session;
+  session.run = static_cast<std::uint32_t>(rng_.next());
   session.request = request;
   session.credit = kCredit;
   session.progress = ticks_;
@@ -348,6 +350,7 @@ void Replica::serve(MemberId to, Serve& session) {
 SyncSlice Replica::next_slice(Serve& session) {
   SyncSlice slice;
   slice.session = session.session;
+  slice.run = session.run;
   slice.number = session.next_number++;
   slice.full = session.request.full;
   slice.first_bucket = session.next_bucket;
