@@ -72,7 +72,7 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
 std::expected<Cli, int> Cli::open(std::string_view command, std::span<const std::string> args) {
   Cli cli;
   cli.command_ = command;
-  auto parsed = parse(option_table(), command, args, process_environment());
+  auto parsed = parse_command(command, args);
   if (!parsed) {
     write_all(stderr, "capstan " + cli.command_ + ": " + parsed.error().sentence + "\n");
     return std::unexpected(int{kExitUsage});

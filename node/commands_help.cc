@@ -28,8 +28,18 @@ constexpr std::string_view kExitPage =
 
 constexpr std::string_view kConfigPage =
     R"(Configuration: a flag wins over CAPSTAN_X in the environment, that over ETCD_X
-(for etcd's own flags), that over the default. X is the flag in capitals with _
-for -: --data-dir is CAPSTAN_DATA_DIR.
+(for etcd's own flags), that over the file, that over the default. X is the flag
+in capitals with _ for -: --data-dir is CAPSTAN_DATA_DIR.
+
+The file is --config=FILE, or the first that exists of ./capstan.toml,
+$XDG_CONFIG_HOME/capstan/capstan.toml and /etc/capstan/capstan.toml. Its keys are
+the flags without dashes:
+
+    mode = "cp"
+    name = "n1"
+    join = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    election-timeout = 500
+    lab = true
 
 Flags take one dash or two, = or a space, and any order; -- ends them.
 )";
@@ -50,10 +60,11 @@ constexpr Page kPages[] = {
     capstan serve --mode=ap --name=n1 \
       --join=127.0.0.1:2379,127.0.0.1:2479,127.0.0.1:2579
   As etcd is started, with --mode added:
-    capstan serve --mode=cp --name n1 --initial-cluster n1=http://10.0.0.1:2380,...
+    capstan serve --mode=cp --name n1 \
+      --initial-cluster n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,...
 
 Members without a name in --join are n1, n2, ... in its order. Clients of every
-kind (etcdctl, curl, capstan) use one port; the port above it is for the members.
+kind (etcdctl, curl, capstan) use one port; the port above it is the members'.
 The last line at start says "ready" with every address. SIGTERM stops in order.
 
 )"},
@@ -110,14 +121,15 @@ constexpr std::string_view kHintClient =
 std::span<const std::string_view> command_names() { return kCommands; }
 
 std::string first_page() {
-  return R"(capstan - a key-value store that is consistent (--mode=cp) or available (--mode=ap) when the
-network splits, with a lab to split it.
+  return R"(capstan - a key-value store that is consistent (--mode=cp) or available
+(--mode=ap) when the network splits, with a lab to split it.
 
-  capstan compare                        both modes under the same partition: a table and a report
-  capstan serve --mode=ap --join=a,b,c   run a node (give every node the same --join)
+  capstan compare               both modes under one partition: table and report
+  capstan serve --mode=ap --join=HOST1,HOST2,HOST3
+                                run a node (give every node the same --join)
   capstan put greeting hello && capstan get greeting
-  capstan status                         who is there, who reaches whom
-  capstan lab cut n1 / n2,n3             split nodes that were started with --lab
+  capstan status                who is there, who reaches whom
+  capstan lab cut n1 / n2,n3    split nodes that were started with --lab
 
 All commands: capstan help     One command: capstan help put
 )";

@@ -61,7 +61,7 @@ int exit_of(const Error& error) {
 }  // namespace
 
 int serve_command(Args args) {
-  auto parsed = parse(option_table(), "serve", args, process_environment());
+  auto parsed = parse_command("serve", args);
   if (!parsed) return complain(parsed.error().sentence, kExitUsage);
   auto config = serve_config(*parsed);
   if (!config) return complain(config.error().sentence, kExitUsage);

@@ -86,6 +86,9 @@ constexpr Option kOptions[] = {
     {"quiet", OptionKind::kSwitch, "", "", "", "-q: nothing but errors", kTalk},
     {"verbose", OptionKind::kSwitch, "", "", "", "-v: ids, revisions, times", kTalk},
     {"no-color", OptionKind::kSwitch, "", "", "", "no colour; NO_COLOR says the same", kTalk},
+    {"config", OptionKind::kText, "FILE", "", "",
+     "take this configuration file; see capstan help config",
+     "serve put get del status members lab"},
 };
 
 bool takes(const Option& option, std::string_view command) {
@@ -201,7 +204,8 @@ std::optional<UsageError> accept(const Option& option, const std::string& value,
 
 // What the environment and the defaults say, before any flag.
 std::optional<UsageError> accept_background(std::span<const Option> table, std::string_view command,
-                                            const Environment& environment, Parsed& into) {
+                                            const Environment& environment,
+                                            const FileSettings& file, Parsed& into) {
   for (const Option& option : table) {
     if (!takes(option, command)) continue;
     const std::string own = environment_name("CAPSTAN_", option.name);
@@ -212,6 +216,8 @@ std::optional<UsageError> accept_background(std::span<const Option> table, std::
     } else if (const auto old = option.etcd ? environment(theirs) : std::nullopt;
                old && !old->empty()) {
       error = accept(option, *old, theirs, Source::kEtcdEnvironment, into);
+    } else if (const auto row = file.values.find(option.name); row != file.values.end()) {
+      error = accept(option, row->second, file.path + ": " + row->first, Source::kFile, into);
     } else if (!option.fallback.empty()) {
       error = accept(option, std::string(option.fallback), option.name, Source::kDefault, into);
       CAPSTAN_ASSERT(!error);
@@ -266,9 +272,9 @@ Environment process_environment() {
 
 std::expected<Parsed, UsageError> parse(std::span<const Option> table, std::string_view command,
                                         std::span<const std::string> args,
-                                        const Environment& environment) {
+                                        const Environment& environment, const FileSettings& file) {
   Parsed parsed;
-  if (auto error = accept_background(table, command, environment, parsed)) {
+  if (auto error = accept_background(table, command, environment, file, parsed)) {
     return std::unexpected(*error);
   }
   bool flags_ended = false;

@@ -65,10 +65,30 @@ struct UsageError {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
+// What a configuration file says: flags without dashes, and their values as text.
+struct FileSettings {
+  std::string path;
+  std::map<std::string, std::string, std::less<>> values;
+};
+// Reads TOML: top-level keys only; an array is a list joined by commas. Keys that are no flag of
+// any command are errors with a suggestion.
+std::expected<FileSettings, UsageError> parse_config(std::span<const Option> table,
+                                                     const std::string& path,
+                                                     std::string_view text);
+// The file of this run: --config among `args`, else the first of ./capstan.toml,
+// $XDG_CONFIG_HOME/capstan/capstan.toml and /etc/capstan/capstan.toml that exists, else nothing.
+std::expected<FileSettings, UsageError> find_config(std::span<const Option> table,
+                                                    std::span<const std::string> args,
+                                                    const Environment& environment);
+
 // `args` without program and command. `table`: the whole one, or the lab's own.
 std::expected<Parsed, UsageError> parse(std::span<const Option> table, std::string_view command,
                                         std::span<const std::string> args,
-                                        const Environment& environment);
+                                        const Environment& environment,
+                                        const FileSettings& file = {});
+// The same with the whole table, this process's environment and its configuration file.
+std::expected<Parsed, UsageError> parse_command(std::string_view command,
+                                                std::span<const std::string> args);
 
 // The rows of one command, wrapped at 80 columns.
 std::string options_help(std::span<const Option> table, std::string_view command);

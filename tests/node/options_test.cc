@@ -158,6 +158,45 @@ TEST_CASE("options: mistakes get a sentence that says what was meant") {
   }
 }
 
+TEST_CASE("options: the file speaks after flags and environment, before the default") {
+  const auto file = parse_config(option_table(), "capstan.toml",
+                                 "mode = \"ap\"\nname = \"n1\"\njoin = [\"h1\", \"h2:99\"]\n"
+                                 "election-timeout = 500\nlab = true\nlimit = 3\n");
+  REQUIRE(file);
+  const auto run = [&](std::vector<std::string> args, Variables variables) {
+    return parse(option_table(), "serve", args, environment(std::move(variables)), *file);
+  };
+  const auto result = run({"--name=n2"}, {{"ETCD_ELECTION_TIMEOUT", "700"}});
+  REQUIRE(result);
+  CHECK(result->text("name") == "n2");
+  CHECK(result->text("mode") == "ap");
+  CHECK(result->source("mode") == Source::kFile);
+  CHECK(result->text("join") == "h1,h2:99");
+  CHECK(result->micros("election-timeout") == 700'000);
+  CHECK(result->on("lab"));
+  CHECK(!result->has("limit"));  // another command's
+  CHECK(run({}, {})->micros("election-timeout") == 500'000);
+}
+
+TEST_CASE("options: mistakes in the file name the file, the line and the way out") {
+  const auto sentence = [](const char* text) {
+    const auto file = parse_config(option_table(), "c.toml", text);
+    REQUIRE(!file);
+    return file.error().sentence;
+  };
+  CHECK(sentence("mode = \"cp\"\nnmae = \"n1\"") ==
+        "c.toml: line 2: no setting \"nmae\"; did you mean name?");
+  CHECK(sentence("[serve]\nname = \"n1\"").starts_with("c.toml: line 1: no setting \"serve\""));
+  CHECK(sentence("name = 2020-01-01").starts_with("c.toml: line 1: name wants a text"));
+  CHECK(sentence("name = ").starts_with("c.toml: line 1: "));
+  const auto file = parse_config(option_table(), "c.toml", "heartbeat-interval = \"soon\"");
+  REQUIRE(file);
+  const auto result = parse(option_table(), "serve", {}, environment({}), *file);
+  REQUIRE(!result);
+  CHECK(result.error().sentence ==
+        "c.toml: heartbeat-interval=soon is not a time such as 250ms, 60s or 2m.");
+}
+
 TEST_CASE("options: words, negative numbers, a lone dash and what follows -- are not flags") {
   const auto result = parsed("put", {"--json", "key", "-5", "-", "-q", "--", "--json", "-x"});
   REQUIRE(result);
