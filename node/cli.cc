@@ -40,35 +40,6 @@ std::optional<HostPort> address_of(std::string text) {
 
 }  // namespace
 
-ExitCode exit_code(Outcome outcome, Reason reason) {
-  if (outcome == Outcome::kOk || outcome == Outcome::kOkLocal) return kExitDone;
-  if (outcome == Outcome::kUnknown) return kExitUnknown;
-  switch (reason) {
-    case Reason::kUnreachable:
-      return kExitUnreachable;
-    case Reason::kNotLab:
-      return kExitNotAllowed;
-    case Reason::kKeyNotFound:
-      return kExitNotFound;
-    case Reason::kInvalid:
-    case Reason::kTooLarge:
-    case Reason::kKeyMissing:
-    case Reason::kValueProvided:
-    case Reason::kLeaseProvided:
-    case Reason::kLeaseNotFound:
-    case Reason::kTooManyOps:
-    case Reason::kDuplicateKey:
-    case Reason::kCompacted:
-    case Reason::kFutureRevision:
-    case Reason::kNotInAp:
-    case Reason::kNotSupported:
-    case Reason::kWrongEpoch:
-      return kExitUsage;
-    default:
-      return kExitRefused;
-  }
-}
-
 std::expected<Cli, int> Cli::open(std::string_view command, std::span<const std::string> args) {
   Cli cli;
   cli.command_ = command;
