@@ -230,6 +230,7 @@ class Raft {
   std::size_t valid_votes() const;
   bool hears_leader() const;
   void draw_timeout();
+  void campaign_soon(MemberId without);
   void on_timeout_now(MemberId from);
   void check_quorum();
 

@@ -18,6 +18,16 @@ bool Raft::hears_leader() const {
          tick_ - leader_tick_ < static_cast<std::uint64_t>(options_.election_ticks);
 }
 
+// All members learn of this at about the same time: they look in the order of their ids, a tick or
+// two apart, so that the first has won before the second asks.
+void Raft::campaign_soon(MemberId without) {
+  std::uint64_t before_us = 0;
+  for (MemberId voter : config().voters) {
+    if (voter < options_.self && voter != without) ++before_us;
+  }
+  evidence_tick_ = tick_ + 1 + 2 * before_us;
+}
+
 void Raft::campaign(bool pre, bool transfer) {
   CAPSTAN_ASSERT(counts());
   if (!pre) {
@@ -195,13 +205,7 @@ void Raft::peer_disconnected(MemberId peer) {
   }
   if (peer != leader_) return;
   leader_cut_ = true;
-  // All followers see this at about the same time: they look in the order of their ids, a tick or
-  // two apart, so that the first has won before the second asks.
-  std::uint64_t before_us = 0;
-  for (MemberId voter : config().voters) {
-    if (voter < options_.self && voter != peer) ++before_us;
-  }
-  evidence_tick_ = tick_ + 1 + 2 * before_us;
+  campaign_soon(peer);
 }
 
 }  // namespace capstan::cp

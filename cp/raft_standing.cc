@@ -70,6 +70,7 @@ void Raft::try_form() {
     if (hello.standing == Standing::kNormal && us != nullptr && *us == hard_.life) {
       hard_.roll = hello.roll;  // formed with this very disk, while we were slow to hear
       set_standing(Standing::kNormal);
+      campaign_soon({});
       return say("formed", "the cluster was formed with this disk");
     }
     set_standing(Standing::kImpaired);
@@ -78,6 +79,7 @@ void Raft::try_form() {
   if (roll.size() < config().voters.size()) return;
   hard_.roll = std::move(roll);
   set_standing(Standing::kNormal);
+  campaign_soon({});
   say("formed", "every configured member is here and new");
 }
 
