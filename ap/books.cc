@@ -16,6 +16,11 @@ constexpr std::size_t kCollectedMax = 65'536;
 
 // Space::kMeta names of this file: "ap.s" + actor + chunk number, bits of superseded dots.
 constexpr ByteView kChunkPrefix = "ap.s";
+// "ap.c" + key: the dot of the tombstone that was collected there. Written together with the
+// erasure of the cell, so that a crash keeps both or neither.
+constexpr ByteView kCollectedPrefix = "ap.c";
+
+std::string collected_key(ByteView key) { return std::string(kCollectedPrefix).append(key); }
 
 std::string number_key(std::uint64_t number) {
   std::string key;
@@ -107,6 +112,16 @@ void Books::load() {
     superseded_.chunks_[{actor, chunk}].assign(value.begin(), value.end());
     return true;
   });
+  table_.scan(Space::kMeta, kCollectedPrefix, "ap.d", [&](ByteView key, ByteView value) {
+    Reader in(value);
+    const Actor actor = read_actor(in);
+    const Sequence sequence{in.u64_be()};
+    CAPSTAN_ASSERT(in.done());
+    const std::string of(key.substr(kCollectedPrefix.size()));
+    collected_[of] = {actor, sequence};
+    collected_order_.push_back(of);
+    return true;
+  });
 }
 
 void Books::save() {
@@ -160,10 +175,15 @@ void Books::superseded(const Dot& dot) {
 }
 
 void Books::collected(const std::string& key, const Dot& dot) {
-  collected_[key] = dot;
-  collected_order_.push_back(key);
+  if (collected_.insert_or_assign(key, dot).second) collected_order_.push_back(key);
+  std::string bytes;
+  put_actor(bytes, dot.actor);
+  put_u64_be(bytes, dot.sequence.value);
+  table_.put(Space::kMeta, collected_key(key), std::move(bytes));
   if (collected_order_.size() > kCollectedMax) {
-    collected_.erase(collected_order_.front());
+    if (collected_.erase(collected_order_.front()) > 0) {
+      table_.erase(Space::kMeta, collected_key(collected_order_.front()));
+    }
     collected_order_.pop_front();
   }
 }
@@ -173,6 +193,7 @@ void Books::revived(const std::string& key) {
   if (at == collected_.end()) return;
   superseded(at->second);
   collected_.erase(at);
+  table_.erase(Space::kMeta, collected_key(key));
 }
 
 std::vector<std::pair<std::uint64_t, Loss>> Books::losses(std::uint64_t after,

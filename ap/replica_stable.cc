@@ -13,7 +13,7 @@
 namespace capstan::ap {
 namespace {
 
-constexpr std::size_t kCollectMax = 4096;  // entries a round, so that no turn gets long
+constexpr std::size_t kCollectMax = 16384;  // entries a round, so that no turn gets long
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include "tests/ap/schedule.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "ap/packed.h"
@@ -195,6 +196,18 @@ void Schedule::deliver(std::size_t from, std::size_t to) {
 
 void Schedule::drop(std::size_t from, std::size_t to) {
   std::erase_if(frames_, [&](const Frame& f) { return f.from == from && f.to == to; });
+}
+
+void Schedule::hold(std::size_t from, std::size_t to) {
+  for (const Frame& frame : frames_) {
+    if (frame.from == from && frame.to == to) held_.push_back(frame);
+  }
+  drop(from, to);
+}
+
+void Schedule::release() {
+  std::ranges::move(held_, std::back_inserter(frames_));
+  held_.clear();
 }
 
 void Schedule::beat(std::size_t from, std::size_t to) {

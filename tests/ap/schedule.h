@@ -43,6 +43,10 @@ class Schedule {
   // Everything under way from one node to another arrives, in order; what it causes does not yet.
   void deliver(std::size_t from, std::size_t to);
   void drop(std::size_t from, std::size_t to);
+  // Takes what is under way aside; release() puts it back.
+  void hold(std::size_t from, std::size_t to);
+  void release();
+  void pass(std::uint64_t ms) { wall_ms_ += ms; }
   void beat(std::size_t from, std::size_t to);
   void tick(std::size_t node, int times = 1);
   void back_up(std::size_t node);
@@ -87,7 +91,7 @@ class Schedule {
   ScheduleOptions options_;
   Rng rng_;
   std::vector<std::unique_ptr<Node>> nodes_;
-  std::deque<Frame> frames_;
+  std::deque<Frame> frames_, held_;
   std::map<Dot, Write> writes_;
   std::uint64_t wall_ms_ = 1'000'000;
   std::uint64_t next_node_id_ = 1;
