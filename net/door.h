@@ -35,9 +35,10 @@ struct DoorOptions {
   std::string version = "0.1.0";  // Capstan's, for /version
   std::size_t connections_max = kConnectionsMax;
   std::size_t buffered_bytes_max = 256 * 1024 * 1024;  // of incomplete requests, all connections
-  Micros first_word_timeout = 10 * kSecond;            // from accept to knowing the protocol
-  Micros http_request_timeout = 10 * kSecond;          // from a request's first byte to its last
-  Micros http_idle_timeout = 120 * kSecond;            // a kept-alive connection without a request
+  std::size_t waiting_out_bytes_max = 1024 * 1024 * 1024;  // of replies nobody takes, likewise
+  Micros first_word_timeout = 10 * kSecond;                // from accept to knowing the protocol
+  Micros http_request_timeout = 10 * kSecond;  // from a request's first byte to its last
+  Micros http_idle_timeout = 120 * kSecond;    // a kept-alive connection without a request
 };
 
 // For /metrics and tests.
@@ -46,8 +47,9 @@ struct DoorCounts {
   std::uint64_t open_grpc = 0, open_http = 0, open_unknown = 0;
   std::uint64_t grpc_requests = 0, http_requests = 0;
   std::uint64_t bytes_in = 0, bytes_out = 0;
-  std::uint64_t protocol_errors = 0;  // connections closed for what they sent
-  std::uint64_t buffered_bytes = 0;
+  std::uint64_t protocol_errors = 0;    // connections closed for what they sent
+  std::uint64_t buffered_bytes = 0;     // of incomplete requests
+  std::uint64_t waiting_out_bytes = 0;  // of replies not yet handed to a socket
 };
 
 class Door {

@@ -25,6 +25,8 @@ constexpr std::size_t kDetailBytesMax = 4096;
 constexpr std::uint32_t kStreamWindowBytes = 1024 * 1024;
 constexpr std::uint32_t kConnectionWindowBytes = 4 * 1024 * 1024;
 constexpr std::uint32_t kHeaderListBytesMax = 64 * 1024;
+constexpr Micros kSilenceBeforePing = 120 * kSecond;
+constexpr Micros kPingTimeout = 20 * kSecond;
 // Cancelling is a normal end of a call; thousands a second are an attack (CVE-2023-44487).
 constexpr std::uint64_t kResetsBurst = 4096;
 constexpr std::uint64_t kResetsPerSecond = 1000;
@@ -52,14 +54,15 @@ struct Call {
   std::string out;         // of the response, prefix included
   std::size_t sent = 0;    // of out
 
+  // Back to a fresh one, but for the room of the strings that small messages reuse.
   void clear() {
     constexpr std::size_t kKeep = 16 * 1024;  // a large message must not stay in the pool
     std::string kept_body = std::move(body), kept_out = std::move(out);
+    kept_body.clear();
+    kept_out.clear();
     *this = Call{};
     if (kept_body.capacity() <= kKeep) body = std::move(kept_body);
     if (kept_out.capacity() <= kKeep) out = std::move(kept_out);
-    body.clear();
-    out.clear();
   }
 };
 
@@ -130,6 +133,7 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   Call* call_of(std::int32_t stream) {
     return static_cast<Call*>(nghttp2_session_get_stream_user_data(h2_, stream));
   }
+  void watch_silence();
   void open_call(std::int32_t stream);
   void close_call(Call& call);
   static void take_header(Call& call, std::string_view name, std::string_view value);
@@ -145,6 +149,10 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
     reply.reason = reason;
     refuse(call, code, message, std::move(reply));
   }
+  void add_pending(std::ptrdiff_t bytes) {
+    pending_out_bytes_ += static_cast<std::size_t>(bytes);
+    context().counts.waiting_out_bytes += static_cast<std::uint64_t>(bytes);
+  }
   void give_back(Call& call) { context().give_buffer(std::exchange(call.budget, 0)); }
 
   nghttp2_session* h2_ = nullptr;
@@ -152,13 +160,15 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   std::vector<std::unique_ptr<Call>> calls_;  // owns all ever made
   std::vector<Call*> spare_;
   std::size_t pending_out_bytes_ = 0;  // of answered calls, not yet produced
+  Micros last_heard_;                  // anything at all
+  bool ping_sent_ = false;             // since then
   Micros next_deadline_ = 0;           // of live_, or earlier; 0: none
   bool shutting_ = false;
   bool broken_ = false;
 };
 
 GrpcSession::GrpcSession(DoorContext& context, std::function<void()> wake)
-    : Session(context, std::move(wake)) {
+    : Session(context, std::move(wake)), last_heard_(this->context().now) {
   nghttp2_option* option = nullptr;
   CAPSTAN_ASSERT(nghttp2_option_new(&option) == 0);
   nghttp2_option_set_stream_reset_rate_limit(option, kResetsBurst, kResetsPerSecond);
@@ -179,6 +189,7 @@ GrpcSession::GrpcSession(DoorContext& context, std::function<void()> wake)
 
 GrpcSession::~GrpcSession() {
   for (Call* call : live_) give_back(*call);
+  add_pending(-static_cast<std::ptrdiff_t>(pending_out_bytes_));
   nghttp2_session_del(h2_);
 }
 
@@ -201,6 +212,8 @@ nghttp2_session_callbacks* GrpcSession::callbacks() {
 
 void GrpcSession::receive(ByteView bytes) {
   if (broken_) return;
+  last_heard_ = context().now;
+  ping_sent_ = false;
   const ssize_t taken = nghttp2_session_mem_recv(
       h2_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   // Most violations are answered by nghttp2 with a GOAWAY of its own; what remains is beyond words.
@@ -237,7 +250,23 @@ void GrpcSession::shut() {
   wake();
 }
 
+// A client that vanished without a word would hold its place for ever: after a while of silence it
+// is asked for a sign of life.
+void GrpcSession::watch_silence() {
+  const Micros silence = context().now - last_heard_;
+  if (silence < kSilenceBeforePing) return;
+  if (!ping_sent_) {
+    ping_sent_ = true;
+    nghttp2_submit_ping(h2_, NGHTTP2_FLAG_NONE, nullptr);
+    wake();
+  } else if (silence > kSilenceBeforePing + kPingTimeout) {
+    broken_ = true;
+    wake();
+  }
+}
+
 void GrpcSession::tick() {
+  watch_silence();
   if (next_deadline_ == 0 || context().now < next_deadline_) return;
   next_deadline_ = 0;
   for (Call* call : live_) {
@@ -272,7 +301,7 @@ void GrpcSession::open_call(std::int32_t stream) {
 
 void GrpcSession::close_call(Call& call) {
   give_back(call);
-  pending_out_bytes_ -= call.out.size() - call.sent;
+  add_pending(-static_cast<std::ptrdiff_t>(call.out.size() - call.sent));
   live_[call.place] = live_.back();
   live_[call.place]->place = call.place;
   live_.pop_back();
@@ -355,7 +384,7 @@ void GrpcSession::headers_done(Call& call) {
                   "grpc: Decompressor is not installed for grpc-encoding \"" + call.encoding + "\"",
                   Reason::kInvalid);
   }
-  if (pending_out_bytes_ > kClientWriteQueueBytesMax) {
+  if (pending_out_bytes_ > kClientWriteQueueBytesMax || context().out_is_full()) {
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
     return refuse(call, status.code, status.text, Reason::kOverloaded);
   }
@@ -449,7 +478,7 @@ void GrpcSession::answer(std::int32_t stream, Reply reply) {
 
   encode_etcd_reply(call->method, reply, call->out);
   call->answered = true;
-  pending_out_bytes_ += call->out.size();
+  add_pending(static_cast<std::ptrdiff_t>(call->out.size()));
   nghttp2_data_provider provider{};
   provider.source.ptr = call;
   provider.read_callback = read_response;
@@ -484,7 +513,7 @@ ssize_t GrpcSession::read_response(nghttp2_session* h2, std::int32_t stream, std
   const std::size_t bytes = std::min(room, call.out.size() - call.sent);
   std::memcpy(to, call.out.data() + call.sent, bytes);
   call.sent += bytes;
-  static_cast<GrpcSession*>(self)->pending_out_bytes_ -= bytes;
+  static_cast<GrpcSession*>(self)->add_pending(-static_cast<std::ptrdiff_t>(bytes));
   if (call.sent == call.out.size()) {
     *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
     HeaderBlock trailers;

@@ -40,7 +40,10 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
     http_parser_init(&parser_, HTTP_REQUEST);
     parser_.data = this;
   }
-  ~HttpSession() override { give_back(); }
+  ~HttpSession() override {
+    give_back();
+    context().counts.waiting_out_bytes -= waiting_out_bytes_;
+  }
 
   void receive(ByteView bytes) override;
   void produce(std::string& out, std::size_t room) override;
@@ -90,8 +93,9 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
 
   std::deque<Slot> pipe_;
   std::uint64_t next_number_ = 1;
-  std::string continue_;  // "100 Continue", ahead of everything
-  std::size_t sent_ = 0;  // of pipe_.front().bytes
+  std::string continue_;                 // "100 Continue", ahead of everything
+  std::uint64_t waiting_out_bytes_ = 0;  // of ready slots, in the door's count too
+  std::size_t sent_ = 0;                 // of pipe_.front().bytes
   Micros last_active_ = 0;
   bool deaf_ = false;  // nothing more is parsed: the last answer is on its way
 };
@@ -228,6 +232,13 @@ int HttpSession::request_done() {
   pipe_.back().head = request.method == "HEAD";
   if (!keep_alive) deaf_ = true;
   const std::uint64_t number = pipe_.back().number;
+  if (context().out_is_full()) {
+    answer(number, {.status = 503,
+                    .content_type = "text/plain; charset=utf-8",
+                    .body = "too many replies wait to be read\n"});
+    http_parser_pause(&parser_, 1);
+    return 0;
+  }
   route_http(context(), std::move(request), [weak = weak_from_this(), number](HttpReply reply) {
     if (const auto self = weak.lock()) self->answer(number, std::move(reply));
   });
@@ -272,6 +283,8 @@ void HttpSession::answer(std::uint64_t number, HttpReply reply) {
   if (!slot.keep_alive) slot.bytes += "Connection: close\r\n";
   slot.bytes += "\r\n";
   if (!slot.head) slot.bytes += reply.body;
+  waiting_out_bytes_ += slot.bytes.size();
+  context().counts.waiting_out_bytes += slot.bytes.size();
   wake();
 }
 
@@ -283,6 +296,8 @@ void HttpSession::produce(std::string& out, std::size_t room) {
     const ByteView rest = ByteView(slot.bytes).substr(sent_, end - out.size());
     out.append(rest);
     sent_ += rest.size();
+    waiting_out_bytes_ -= rest.size();
+    context().counts.waiting_out_bytes -= rest.size();
     if (sent_ < slot.bytes.size()) return;
     sent_ = 0;
     last_active_ = context().now;

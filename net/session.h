@@ -31,6 +31,8 @@ struct DoorContext {
     return true;
   }
   void give_buffer(std::size_t bytes) { counts.buffered_bytes -= bytes; }
+  // Too much waits for clients that do not read: time to refuse more work.
+  bool out_is_full() const { return counts.waiting_out_bytes > options.waiting_out_bytes_max; }
 };
 
 class Session {

@@ -395,6 +395,48 @@ TEST_CASE("grpc: incomplete requests draw on one budget and are refused past it"
   CHECK(script.context.counts.buffered_bytes == 0);
 }
 
+TEST_CASE("grpc: replies nobody takes are bounded, and new calls are refused meanwhile") {
+  H2Script script;
+  script.options.waiting_out_bytes_max = 150'000;
+  script.greet();
+  script.say(h2_call(1, kPut, put_message("k", std::string(100'000, 'x'))));
+  script.say(h2_call(3, kRange, pb_bytes(1, "k")));
+  script.say(h2_call(5, kRange, pb_bytes(1, "k")));
+  CHECK(script.context.counts.waiting_out_bytes > 130'000);
+  script.say(h2_call(7, kRange, pb_bytes(1, "k")));
+  CHECK(status_of(script.say(h2_call(9, kRange, pb_bytes(1, "k"))), 9) == "8");
+  script.say(h2_frame(kWindowUpdate, 0, 0, h2_number(1'000'000)));
+  for (const std::uint32_t stream : {3u, 5u, 7u}) {
+    script.say(h2_frame(kWindowUpdate, 0, stream, h2_number(1'000'000)));
+  }
+  CHECK(script.context.counts.waiting_out_bytes == 0);
+  script.say(h2_call(11, kRange, pb_bytes(1, "k")));
+  script.session.reset();
+  CHECK(script.context.counts.waiting_out_bytes == 0);
+}
+
+TEST_CASE("grpc: a silent client is asked for a sign of life, and let go without one") {
+  H2Script script;
+  script.greet();
+  script.context.now += 121 * kSecond;
+  script.session->tick();
+  const auto asked = script.hear();
+  REQUIRE(asked.size() == 1);
+  CHECK(asked[0].type == kPing);
+  CHECK(asked[0].flags == 0);
+  script.say(h2_frame(kPing, kAck, 0, asked[0].payload));
+  script.context.now += 100 * kSecond;
+  script.session->tick();
+  CHECK(script.hear().empty());
+  script.context.now += 30 * kSecond;
+  script.session->tick();
+  CHECK(script.hear().size() == 1);
+  CHECK_FALSE(script.session->finished());
+  script.context.now += 20 * kSecond;
+  script.session->tick();
+  CHECK(script.session->finished());
+}
+
 TEST_CASE("grpc: bytes that are no HTTP/2 end the session") {
   H2Script script;
   script.hear();
