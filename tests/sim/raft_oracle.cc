@@ -45,7 +45,7 @@ void RaftOracle::take(int node, const cp::Entry& entry, const char* how) {
     return fail("state machine safety", node,
                 std::string(how) + " " + text_of(entry.term, entry.index) + " past a gap");
   }
-  const Fact fact{entry.term, hash_of(entry)};
+  const Fact fact{entry.term, hash_of(entry), engine_of(node)->raft().term()};
   if (index == committed_.size()) {
     committed_.push_back(fact);
     world_.note(Kind::kCommit, static_cast<std::uint64_t>(node), index, entry.term.value);
@@ -75,7 +75,10 @@ void RaftOracle::check_leader(int node, const cp::Raft& raft, Seen& before) {
   world_.note(Kind::kRole, static_cast<std::uint64_t>(node), raft.term().value, 0, "leader");
   counters_.add("elected");
   for (std::uint64_t i = raft.log().base().index.value; i < committed_.size(); ++i) {
-    if (i > 0 && raft.log().term_at({i}) != committed_[i].term) {
+    // A leader of an older term may still be elected, by votes that were long under way: only the
+    // leaders of later terms must have it. [Raft §5.4.3]
+    if (i == 0 || committed_[i].committed_by >= raft.term()) continue;
+    if (raft.log().term_at({i}) != committed_[i].term) {
       return fail("leader completeness", node,
                   "leads term " + std::to_string(raft.term().value) + " without committed " +
                       text_of(committed_[i].term, {i}));

@@ -39,6 +39,7 @@ class RaftOracle {
   struct Fact {
     Term term;
     std::uint64_t bytes = 0;  // hash of the entry
+    Term committed_by;        // no later term than this committed it
   };
   // What we saw of a node after its last turn, in one life.
   struct Seen {
