@@ -230,6 +230,7 @@ std::shared_ptr<const Backup> SimNode::back_up() const {
 void SimNode::restore(std::shared_ptr<const Backup> backup) {
   CAPSTAN_ASSERT(!running());
   fs_ = std::make_unique<test::FaultFs>(backup->fs);
+  fs_->set_hook({});
   fs_->crash(world_.rng.disk);
   base_ = std::make_unique<test::MemoryBase>(backup->base);
   const std::unique_ptr<Directory> root = fs_->directory(kRoot);
@@ -244,6 +245,7 @@ void SimNode::restore(std::shared_ptr<const Backup> backup) {
 bool SimNode::rot() {
   CAPSTAN_ASSERT(!running());
   test::FaultFs twin = *fs_;
+  twin.set_hook({});
   const std::unique_ptr<Directory> root = twin.directory(kRoot);
   const Result<Identity> identity = load_identity(*root);
   if (!identity) return false;
