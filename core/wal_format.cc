@@ -69,7 +69,9 @@ Result<SegmentHeader> decode_segment_header(ByteView sector) {
   header.previous = get_hash(reader);
   header.gap_from = reader.u64();
   header.gap_why = reader.bytes();
-  if (!reader.ok()) return fail(ErrorCode::kCorrupt, "segment header");
+  const bool sizes = header.segment_bytes % kPage == 0 && header.segment_bytes > kSegmentOverhead &&
+                     header.segment_bytes <= kSegmentBytesMax && header.first_group > 0;
+  if (!reader.ok() || !sizes) return fail(ErrorCode::kCorrupt, "segment header");
   return header;
 }
 

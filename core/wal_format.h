@@ -20,6 +20,7 @@ inline constexpr std::uint32_t kVersion = 1;
 inline constexpr std::size_t kSector = 512;
 inline constexpr std::size_t kPage = 4096;
 inline constexpr std::size_t kSegmentOverhead = 2 * kPage;
+inline constexpr std::uint64_t kSegmentBytesMax = 1ull << 30;
 inline constexpr std::size_t kGroupHeaderBytes = 64;
 inline constexpr std::size_t kWhyBytesMax = 300;
 

@@ -311,7 +311,8 @@ Result<std::unique_ptr<File>> Wal::State::reuse_segment(const wal::SegmentHeader
 
 Result<Wal::Recovery> Wal::open(Directory& directory, WalOptions options) {
   CAPSTAN_ASSERT(options.segment_bytes % wal::kPage == 0 &&
-                 options.segment_bytes >= 2 * wal::kSegmentOverhead);
+                 options.segment_bytes >= 2 * wal::kSegmentOverhead &&
+                 options.segment_bytes <= wal::kSegmentBytesMax);
   auto state = std::make_unique<State>(directory, options);
   const Result<std::vector<std::string>> names = directory.list();
   if (!names) return std::unexpected(names.error());
