@@ -155,6 +155,44 @@ Share run_in_processes(const BatchOptions& options) {
   return total;
 }
 
+// Kinds of faults that a walk of this length must have met; one that never struck proves nothing.
+std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
+  std::vector<std::string> kinds = {"cut swallowed",
+                                    "one-way cut",
+                                    "bridge",
+                                    "flapping",
+                                    "lost",
+                                    "duplicated",
+                                    "reordered",
+                                    "slow",
+                                    "late packet",
+                                    "link closed",
+                                    "paused",
+                                    "process killed",
+                                    "power lost",
+                                    "all crashed at once",
+                                    "crashed while writing",
+                                    "unsynced sectors lost",
+                                    "torn tail cut",
+                                    "stopped by an I/O error",
+                                    "stopped cleanly",
+                                    "sync stalled",
+                                    "disk full",
+                                    "disk wiped",
+                                    "wall clock moved",
+                                    "checkpoint",
+                                    "through the codec"};
+  const std::vector<std::string> cp = {"bit flipped in the log", "rotten log found at start",
+                                       "snapshot installed", "elected",
+                                       "write repeated with its request id"};
+  const std::vector<std::string> ap = {"old backup restored", "digests compared",
+                                       "writes lost, body kept", "writes superseded"};
+  const std::vector<std::string>& own = mode == Mode::kCp ? cp : ap;
+  kinds.insert(kinds.end(), own.begin(), own.end());
+  std::erase_if(kinds, [&](const std::string& kind) { return counters.of(kind) > 0; });
+  return kinds;
+}
+
 }  // namespace
 
 int run_batch(const BatchOptions& options) {
@@ -164,6 +202,7 @@ int run_batch(const BatchOptions& options) {
     return 2;
   }
   std::signal(SIGABRT, on_abort);
+  std::signal(SIGSEGV, on_abort);
   const Share total = options.jobs == 1 ? run_share(options, 0) : run_in_processes(options);
   std::printf("\n%s: %llu schedules, %.1f simulated hours, %llu events, %llu red\n",
               std::string(to_text(options.mode)).c_str(),
@@ -174,7 +213,15 @@ int run_batch(const BatchOptions& options) {
   for (const auto& [name, count] : total.counters.all()) {
     std::printf("%14llu  %s\n", static_cast<unsigned long long>(count), name.c_str());
   }
-  return total.red == 0 ? 0 : 1;
+  bool blind = false;
+  if (options.count >= 1'000 && options.mutant.empty()) {
+    for (const std::string& kind : not_seen(options.mode, total.counters)) {
+      std::printf("RED  never seen: %s\n", kind.c_str());
+      blind = true;
+    }
+  }
+  std::fflush(stdout);
+  return total.red == 0 && !blind ? 0 : 1;
 }
 
 }  // namespace capstan::sim
