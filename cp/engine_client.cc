@@ -2,6 +2,7 @@
 // answering.
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "core/check.h"
@@ -295,7 +296,7 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
     seen = {forward.origin, {}};
   }
   const std::uint64_t newest = seen.numbers.empty() ? 0 : *seen.numbers.rbegin();
-  if (forward.number + kForwardWindow < newest) return;
+  if (forward.number + kForwardWindow <= newest) return;
   if (!seen.numbers.insert(forward.number).second) return;
   while (seen.numbers.size() > kForwardWindow) seen.numbers.erase(seen.numbers.begin());
 
@@ -491,16 +492,13 @@ void Engine::State::expire_writes() {
 void Engine::State::expire_reads() {
   const bool lost = lost_since >= 0;
   const Micros patience = kPatience * election_timeout();
+  // Taken out first and answered after: an answer may bring the next request.
+  std::vector<Read> expired;
   const auto expire_read = [&](Read& read) {
     const bool late = now.monotonic >= read.deadline;
     const bool waits_for_leader = !raft->leader() && now.monotonic - read.since >= patience;
     if (!late && !lost && !waits_for_leader) return false;
-    const Reason reason = lost ? Reason::kNoQuorum : late ? Reason::kTimeout : Reason::kNoLeader;
-    const std::string why =
-        lost ? no_quorum_text()
-             : "no leader confirmed the read within " + seconds(now.monotonic - read.since) + ".";
-    read.answer(
-        refusal(reason, "refused: " + why + " Old values are here: serializable reads work."));
+    expired.push_back(std::move(read));
     return true;
   };
   std::erase_if(read_queue, expire_read);
@@ -508,14 +506,21 @@ void Engine::State::expire_reads() {
     Asked& asked = at->second;
     std::erase_if(asked.reads, expire_read);
     const bool unanswered = now.monotonic - asked.at >= kResendAfter;
-    if (unanswered) {
-      for (Read& read : asked.reads) read_queue.push_back(std::move(read));
-    }
+    if (unanswered) std::ranges::move(asked.reads, std::back_inserter(read_queue));
     at = unanswered || asked.reads.empty() ? asked_reads.erase(at) : std::next(at);
   }
   for (auto& [round, asked] : round_reads) std::erase_if(asked.reads, expire_read);
   for (auto at = indexed_reads.begin(); at != indexed_reads.end();) {
     at = expire_read(at->second) ? indexed_reads.erase(at) : std::next(at);
+  }
+  for (Read& read : expired) {
+    const bool late = now.monotonic >= read.deadline;
+    const Reason reason = lost ? Reason::kNoQuorum : late ? Reason::kTimeout : Reason::kNoLeader;
+    const std::string why =
+        lost ? no_quorum_text()
+             : "no leader confirmed the read within " + seconds(now.monotonic - read.since) + ".";
+    read.answer(
+        refusal(reason, "refused: " + why + " Old values are here: serializable reads work."));
   }
 }
 

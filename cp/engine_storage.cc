@@ -63,11 +63,11 @@ Index Engine::State::apply_limit() const {
 }
 
 void Engine::State::maybe_checkpoint() {
+  if (checkpoint_at == 0) checkpoint_at = now.monotonic;
   if (table.freezing() || installing || applied.index == checkpointed.index) return;
   const bool big = table.bytes() >= config.checkpoint_table_bytes;
   const bool old = now.monotonic - checkpoint_at >= config.checkpoint_interval;
   const bool restored = force_checkpoint && raft->standing() == Standing::kNormal;
-  if (checkpoint_at == 0) checkpoint_at = now.monotonic;
   if (!checkpoint_due && !big && !old && !restored) return;
   checkpoint_due = true;
   if (applied.index > raft->log().stable() && !Mutants::on(Mutant::kCheckpointAheadOfLog)) return;

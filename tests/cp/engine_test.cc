@@ -360,6 +360,12 @@ TEST_CASE("engine: a member too far behind gets the state, and crashes on the wa
     cluster.put_now(leader, "k" + std::to_string(i), std::string(100, 'v'));
   }
   SUBCASE("plainly") { cluster.start(victim); }
+  SUBCASE("its disk wiped besides") {
+    cluster.wipe(victim);
+    cluster.start(victim);
+    CHECK(cluster.run_until(
+        [&] { return cluster.engine(victim).raft().standing() == cp::Standing::kNormal; }));
+  }
   SUBCASE("crashing while pieces are staged") {
     cluster.start(victim);
     cluster.disk(victim).checkpoints_held = true;
