@@ -1,4 +1,4 @@
-// A cell: what this node holds under one key, as stored in Space::kCell (docs/formats.md).
+// A cell: what this node holds under one key, as stored in Space::kCell (docs/formats-ap.md).
 //
 // Key, value, stamp and dot are replicated: two nodes that have seen the same writes hold the same.
 // create, mod and version are this node's own bookkeeping for etcd's API and differ between nodes.

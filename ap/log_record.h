@@ -1,4 +1,4 @@
-// What this path writes to the log (docs/formats.md, "AP records"): a small head that says what the
+// What this path writes to the log (docs/formats-ap.md): a small head that says what the
 // record is, then for a delta or slice its packed bytes, the same that went over the wire.
 #pragma once
 

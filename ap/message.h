@@ -1,5 +1,5 @@
 // What AP nodes say to each other. Values only; net/codec_ap.h turns them into bytes, ap/packed.h
-// lays out the big ones, and docs/formats.md has every byte.
+// lays out the big ones, and docs/formats-ap.md has every byte.
 //
 //     writer ── Delta ──────────────────► every peer     each own batch once, in order
 //     all    ── Beat ───────────────────► every peer     vector, digest, clock, who is alive

@@ -1,6 +1,6 @@
 // The bytes of AP messages, in core/coding's varints; net/codec_ap.h wraps them for the wire and
 // the engine appends the big two to the log, so a delta is packed once for the disk and every peer.
-// Layout: docs/formats.md, "AP messages".
+// Layout: docs/formats-ap.md.
 //
 // A cell of a slice costs its key and value and about 9 bytes: actors stand once a message and are
 // named by index, sequences and milliseconds are differences to the cell before, of the same actor.

@@ -132,7 +132,7 @@ void Replica::receive(MemberId from, Delta delta) {
   at->second = Held{std::move(delta), from, ticks_};
 }
 
-// The causal gate: every bucket it touches must know what its writer knew. [D §I5]
+// The causal gate: every bucket it touches must know what its writer knew. (I5)
 bool Replica::admits(const Delta& delta) const {
   if (mutants::fifo_only) return true;
   if (ahead_.empty() && delta.ahead.empty()) return vector_.covers(delta.deps);

@@ -31,7 +31,7 @@
 // checkpoint and comes back from it and from the log. The code stands in replica.cc (writes, gate,
 // apply), replica_push.cc, replica_sync.cc, replica_stable.cc and replica_recover.cc.
 //
-// [D §n]  docs/architecture.md; the rules were found with a model that breaks them one by one
+// The rules were found with a model that breaks them one by one; ap/mutants.h keeps the breakages.
 #pragma once
 
 #include <array>
@@ -279,7 +279,7 @@ class Replica {
   void collect();
 
   // replica_recover.cc
-  void replay(const RecoveredRecord& record);
+  void replay(const RecoveredRecord& record, bool behind_gap);
   void rebuild_index();
   void choose_actor(const Recovered& recovered);
 

@@ -60,7 +60,9 @@ void Replica::recover(const Recovered& recovered) {
   books_.load();
   replaying_ = true;
   rebuild_index();
-  for (const RecoveredRecord& record : recovered.records) replay(record);
+  for (const RecoveredRecord& record : recovered.records) {
+    replay(record, !recovered.impaired.empty() && record.position >= recovered.impaired_position);
+  }
   replaying_ = false;
   choose_actor(recovered);
   durable_ = {vector_, digest_.sum(), ahead_hash()};
@@ -79,7 +81,9 @@ void Replica::rebuild_index() {
   });
 }
 
-void Replica::replay(const RecoveredRecord& record) {
+// Behind a gap in the log a record may build on what is missing. A delta says what it builds on, so
+// the gate decides; a slice builds on everything we had, so it cannot be taken. Peers have it all.
+void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
   const Result<LogRecord> read = read_record(record);
   CAPSTAN_ASSERT(read);  // the log has checked its checksums
   clean_at_end_ = read->kind == RecordKind::kClean;
@@ -89,11 +93,12 @@ void Replica::replay(const RecoveredRecord& record) {
       const Result<Delta> delta = unpack_delta(read->packed);
       CAPSTAN_ASSERT(delta);
       const Sequence have = vector_.of(delta->origin);
-      // A gap would mean that records are missing before it: then peers have it, as all else.
-      if (have < delta->last && delta->first <= next(have)) apply(*delta);
+      if (have >= delta->last || delta->first > next(have)) break;
+      if (!behind_gap || admits(*delta)) apply(*delta);
       break;
     }
     case RecordKind::kSlice: {
+      if (behind_gap) break;
       Result<SyncSlice> slice = unpack_slice(read->packed);
       CAPSTAN_ASSERT(slice);
       apply(*slice, SliceContext{read->vector, read->drops, read->cover, read->trimmed});
@@ -109,7 +114,7 @@ void Replica::replay(const RecoveredRecord& record) {
 
 // The actor of the life before goes on only if that life ended with a clean mark, the mark is the
 // very last thing on disk, and it agrees with what was recovered. Otherwise peers may hold dots of
-// it that this disk has lost, and numbering on would name two writes alike. [D §I1]
+// it that this disk has lost, and numbering on would name two writes alike. (I1)
 void Replica::choose_actor(const Recovered& recovered) {
   const bool clean = clean_at_end_ && options_.keeps_actor && recovered.impaired.empty() &&
                      clean_mark_.actor.node == options_.node &&

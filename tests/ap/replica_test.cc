@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "ap/packed.h"
+#include "tests/ap/directed.h"
 #include "tests/ap/schedule.h"
 
 namespace capstan::ap::test {
@@ -15,16 +16,6 @@ namespace {
 void beats(Schedule& s, std::size_t from, std::size_t to) {
   s.beat(from, to);
   s.deliver(from, to);
-}
-void all_beats(Schedule& s, int rounds) {
-  for (; rounds > 0; --rounds) {
-    for (std::size_t a = 0; a < 3; ++a) {
-      for (std::size_t b = 0; b < 3; ++b) {
-        if (a != b) beats(s, a, b);
-      }
-    }
-    for (std::size_t a = 0; a < 3; ++a) s.tick(a, 5);
-  }
 }
 
 }  // namespace
@@ -57,46 +48,11 @@ TEST_CASE(
 
 TEST_CASE(
     "replica: a tombstone outlives the word of its readers until what they had seen is here") {
-  // C's write is on its way to A only; everybody has acknowledged A's later delete.
-  Schedule s({.nodes = 3});
-  s.write(2, "a", "old");
-  s.hold(2, 0);
-  s.deliver(2, 1);
-  s.pass(10);
-  s.write(0, "a", std::nullopt);
-  s.deliver(0, 1);
-  s.deliver(0, 2);
-  beats(s, 1, 0);
-  beats(s, 2, 0);
-  s.drop(0, 1);  // whatever A asked for
-  s.drop(0, 2);
-  s.tick(0, 5);
-  CHECK(s.replica(0).tombstones() == 1);
-  s.release();
-  s.deliver(2, 0);
-  CHECK(s.value(0, "a") == std::nullopt);
-  CHECK(s.value(1, "a") == std::nullopt);
-  all_beats(s, 3);
-  CHECK(s.replica(0).tombstones() == 0);
-  CHECK(s.check_now() == "");
+  CHECK(late_write_meets_tombstone() == "");
 }
 
 TEST_CASE("replica: a disk put back from an old copy does not bring back what was deleted since") {
-  Schedule s({.nodes = 3});
-  s.write(1, "a", "v");
-  all_beats(s, 2);
-  s.heal();
-  s.back_up(0);
-  s.write(1, "a", std::nullopt);
-  s.heal();
-  CHECK(s.replica(1).tombstones() == 0);
-  s.restore(0);
-  CHECK(s.value(0, "a") == "v");
-  s.heal();
-  CHECK(s.counts().full_syncs > 0);
-  CHECK(s.value(0, "a") == std::nullopt);
-  CHECK(s.value(1, "a") == std::nullopt);
-  CHECK(s.check_now() == "");
+  CHECK(old_copy_returns() == "");
 }
 
 TEST_CASE("replica: what still comes of a life that ended is refused once the next one spoke") {
