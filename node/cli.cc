@@ -10,6 +10,8 @@
 namespace capstan::node {
 namespace {
 
+constexpr Micros kAskAllPatience = 2 * kSecond;
+
 void write_all(std::FILE* to, const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), to);
   std::fflush(to);
@@ -51,7 +53,11 @@ std::expected<Cli, int> Cli::open(std::string_view command, std::span<const std:
   cli.flags_ = std::move(*parsed);
   cli.out_ = ink_of(STDOUT_FILENO, cli.flags_.on("no-color"));
   cli.err_ = ink_of(STDERR_FILENO, cli.flags_.on("no-color"));
-  cli.client_ = std::make_unique<ApiClient>(cli.flags_.micros("timeout"));
+  // A question about the cluster goes to everyone, and one who is frozen must not hold it up.
+  const bool asks_all = command == "status" || command == "members" || command == "lab";
+  const Micros patience =
+      asks_all && !cli.flags_.has("timeout") ? kAskAllPatience : cli.flags_.micros("timeout");
+  cli.client_ = std::make_unique<ApiClient>(patience);
   return cli;
 }
 
