@@ -90,7 +90,19 @@ class CpRun {
             limit, [this] { return cluster_.clients.open() == 0; }, 10 * kMillisecond)) {
       world().fail("answers", "a request was never answered");
     }
-    world().run_until(world().now() + 300 * kMillisecond);
+    // A follower learns of the last commits by what is sent next, and may still be catching up.
+    if (!cluster_.run_while_waiting(world().now() + kProgressWithin,
+                                    [this] { return all_applied_alike(); })) {
+      world().fail("progress", "a node did not catch up within 5 s of the last write");
+    }
+  }
+
+  bool all_applied_alike() {
+    const Index applied = cluster_.node(0).machine()->cp_engine()->applied();
+    for (int node = 1; node < cluster_.size(); ++node) {
+      if (cluster_.node(node).machine()->cp_engine()->applied() != applied) return false;
+    }
+    return true;
   }
 
   std::optional<Reply> ask_now(int node, RangeRequest range) {
@@ -138,12 +150,24 @@ class CpRun {
     if (!wrong.empty()) world().fail(oracle, wrong);
   }
 
+  // Where two nodes part, for the reader of a red seed.
+  static std::string first_difference(const Truth& left, const Truth& right) {
+    if (left.size() != right.size()) {
+      return ": it is at revision " + std::to_string(right.size() - 1) + ", n1 at " +
+             std::to_string(left.size() - 1);
+    }
+    std::size_t revision = 0;
+    while (revision < left.size() && left[revision] == right[revision]) ++revision;
+    return " at revision " + std::to_string(revision);
+  }
+
   void check_histories() {
     if (world().failed()) return;
     const Truth truth = truth_of(0);
     for (int node = 1; node < cluster_.size() && !world().failed(); ++node) {
-      if (truth_of(node) != truth) {
-        world().fail("all nodes hold the same", cluster_.node(node).name() + " differs from n1");
+      if (const Truth other = truth_of(node); other != truth) {
+        world().fail("all nodes hold the same", cluster_.node(node).name() + " differs from n1" +
+                                                    first_difference(truth, other));
       }
     }
     if (world().failed()) return;
