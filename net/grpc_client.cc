@@ -171,6 +171,7 @@ class GrpcClientImpl final : public GrpcClient, public StreamEvents, public Turn
   GrpcReply unanswered(const Call& call, Reason reason, std::string why) const;
   void deliver();
   void deliver_later();
+  void expire_at(Micros deadline);
   void expire();
   void flush();
   void end(const std::string& why);
@@ -193,6 +194,7 @@ class GrpcClientImpl final : public GrpcClient, public StreamEvents, public Turn
   // Callbacks may destroy this client; the token outlives it.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Micros now_ = 0;
+  Micros expires_at_ = 0;  // what timer_ is armed for; 0: nothing
   bool in_turn_ = false;
   bool flush_deferred_ = false;
 };
@@ -258,7 +260,7 @@ void GrpcClientImpl::start(GrpcMethod method, const Request& request, GrpcCallOp
   encode_etcd_request(request, call.out);
   if (options.deadline > 0) {
     call.deadline = (in_turn_ ? now_ : loop_.now().monotonic) + options.deadline;
-    if (!timer_.armed()) timer_.start(options.deadline, [this] { expire(); });
+    expire_at(call.deadline);
   }
   submit(call, options);
   if (!in_turn_ && !flush_deferred_) {
@@ -336,6 +338,13 @@ void GrpcClientImpl::deliver_later() {
   });
 }
 
+// Looks at the deadlines no later than at `deadline`.
+void GrpcClientImpl::expire_at(Micros deadline) {
+  if (expires_at_ != 0 && expires_at_ <= deadline) return;
+  expires_at_ = deadline;
+  timer_.start(std::max<Micros>(deadline - loop_.now().monotonic, 0), [this] { expire(); });
+}
+
 void GrpcClientImpl::expire() {
   const Micros now = loop_.now().monotonic;
   Micros next = 0;
@@ -352,7 +361,8 @@ void GrpcClientImpl::expire() {
     late.grpc_status = static_cast<int>(GrpcCode::kDeadlineExceeded);
     finish(call, std::move(late));  // puts another call in its place
   }
-  if (next != 0) timer_.start(next - now, [this] { expire(); });
+  expires_at_ = 0;
+  if (next != 0) expire_at(next);
   deliver();
 }
 

@@ -210,6 +210,20 @@ TEST_CASE("door: a write without an answer is unknown, one that never left has f
   CHECK(got[3].reason == Reason::kUnreachable);
 }
 
+TEST_CASE("door: a short deadline is kept behind a long one") {
+  Entrance at;
+  at.handler.defer_answers = true;
+  auto grpc = GrpcClient::connect(at.loop, "127.0.0.1", at.port);
+  std::vector<std::string> ended;
+  grpc->put(put_of("slow", "1"), {.deadline = 3600 * kSecond, .request_id = ""},
+            [&](GrpcReply) { ended.push_back("slow"); });
+  grpc->put(put_of("fast", "1"), {.deadline = 20 * kMillisecond, .request_id = ""},
+            [&](GrpcReply) { ended.push_back("fast"); });
+  REQUIRE(run_until(at.loop, [&] { return !ended.empty(); }));
+  CHECK(ended.front() == "fast");
+  CHECK(grpc->in_flight() == 1);
+}
+
 TEST_CASE("door: a callback may destroy its own client") {
   Entrance at;
   auto grpc = GrpcClient::connect(at.loop, "127.0.0.1", at.port);
