@@ -1,0 +1,80 @@
+#!/bin/sh
+# What does an AP cluster send to heal, against what was missing?
+#
+#   bench/heal_bytes.sh [PROGRAM] [KEYS] [DIFFERING] [VALUE_BYTES]
+#
+# Fills three nodes with KEYS keys, cuts n1 off, writes DIFFERING of them anew at n2, heals, waits until
+# all three are equal and reads the byte counters of the heal:
+#   payload   key + value of each missing cell, once: what no protocol can avoid sending n1
+#   frames    everything n1 received from its peers from the heal until equal, framing, heartbeats and
+#             checksums included (capstan_peer_bytes_total)
+#   sync      synchronisation messages alone, as the nodes count them; ident: finding out what is missing
+set -eu
+
+program=${1:-build/capstan}
+keys=${2:-1000000}
+differing=${3:-100000}
+value_bytes=${4:-256}
+key_bytes=16
+ports='45200 45210 45220'
+dir=$(mktemp -d)
+trap 'kill -9 $(cat "$dir"/*.pid) 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+
+join=$(echo "$ports" | sed 's/[0-9]*/127.0.0.1:&/g; s/ /,/g')
+export CAPSTAN_ENDPOINTS="$join" NO_COLOR=1
+
+for name in n1 n2 n3; do
+  "$program" serve --mode=ap --lab --name="$name" --join="$join" --data-dir="$dir/$name" \
+    --free-bytes-min=64MiB --log-level=warn >"$dir/$name.out" 2>&1 &
+  echo $! >"$dir/$name.pid"
+done
+
+await() { # command...: until it succeeds, at most about two minutes
+  tries=0
+  until "$@" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 2400 ] || { echo "gave up waiting for: $*" >&2; exit 1; }
+    sleep 0.05
+  done
+}
+different() { "$program" status --json | grep -o "\"$1\":\"[^\"]*\"" | sort -u | wc -l; }
+equal() { [ "$(different vector)" = 1 ] && [ "$(different digest)" = 1 ]; }
+connected() { [ "$("$program" status --json | grep -o '"reachable":true' | wc -l)" = 9 ]; }
+sum_of() { # field: over all nodes
+  "$program" status --json | grep -o "\"$1\":[0-9]*" | awk -F: '{ n += $2 } END { printf "%.0f\n", n }'
+}
+frames_in() { # what n1 has received from its peers
+  curl -s "http://127.0.0.1:${ports%% *}/metrics" |
+    awk '/^capstan_peer_bytes_total/ && /direction="in"/ { n += $2 } END { printf "%.0f\n", n }'
+}
+fill() { # endpoints, keys: writes each key once
+  "$program" bench --op=put --preload --endpoints="$1" --keys="$2" --key-bytes=$key_bytes \
+    --value-bytes="$value_bytes" --clients=16 --inflight=1 --warmup=0s --duration=1ms >/dev/null
+}
+
+await connected
+fill 127.0.0.1:45200 "$keys"
+await equal
+"$program" lab cut n1 / n2,n3 --for=1h >/dev/null 2>&1
+fill 127.0.0.1:45210 "$differing"
+sent=$(sum_of sync_bytes_out)
+ident=$(sum_of sync_ident_bytes)
+payload_sent=$(sum_of sync_payload_bytes)
+frames=$(frames_in)
+began=$(date +%s%N)
+"$program" lab heal >/dev/null 2>&1
+await equal
+took=$((($(date +%s%N) - began) / 1000000))
+frames=$(($(frames_in) - frames))
+sent=$(($(sum_of sync_bytes_out) - sent))
+ident=$(($(sum_of sync_ident_bytes) - ident))
+payload_sent=$(($(sum_of sync_payload_bytes) - payload_sent))
+missing=$((differing * (key_bytes + value_bytes)))
+awk -v f="$frames" -v s="$sent" -v i="$ident" -v p="$payload_sent" -v m="$missing" -v t="$took" \
+  -v k="$keys" -v d="$differing" 'BEGIN {
+    printf "%d of %d keys differed; equal again after %.1f s (asked every 0.05 s)\n", d, k, t / 1000
+    printf "payload missing at n1   %12.0f B\n", m
+    printf "frames n1 received      %12.0f B   %.3f x the payload\n", f, f / m
+    printf "sync messages, all      %12.0f B   of them ident %.0f B, key and value bytes %.0f B\n", s, i, p
+  }'
