@@ -36,10 +36,11 @@ std::string head_of_slice(const VersionVector& vector, const VersionVector& cove
   return framed(RecordKind::kSlice, inner);
 }
 
-std::string mark_clean(const Dot& last) {
+std::string mark_clean(const Dot& last, Incarnation start) {
   std::string inner;
   put_actor(inner, last.actor);
   put_varint(inner, last.sequence.value);
+  put_varint(inner, start);
   return framed(RecordKind::kClean, inner);
 }
 
@@ -76,6 +77,7 @@ Result<LogRecord> read_record(const RecoveredRecord& record) {
     case RecordKind::kInUse:
       out.dot.actor = read_actor(inner);
       out.dot.sequence = {inner.varint()};
+      if (out.kind == RecordKind::kClean) out.start = static_cast<Incarnation>(inner.varint());
       break;
     default:
       in.reject();

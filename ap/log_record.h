@@ -25,6 +25,7 @@ struct LogRecord {
   RecordKind kind = RecordKind::kRemote;
   VersionVector vector, cover, trimmed;            // kSlice, see Replica::SliceContext
   std::vector<std::pair<std::string, Dot>> drops;  // kSlice
+  Incarnation start = 0;                           // kClean
   Dot dot;                                         // kClean: may have sequence 0
   SharedBytes packed;                              // kDelta records
 };
@@ -33,7 +34,8 @@ std::string head_of(RecordKind kind);  // kLocal, kRemote
 std::string head_of_slice(const VersionVector& vector, const VersionVector& cover,
                           const VersionVector& trimmed,
                           const std::vector<std::pair<std::string, Dot>>& drops);
-std::string mark_clean(const Dot& last);
+// `start`: the incarnation of the start that ends here; the next one is one higher.
+std::string mark_clean(const Dot& last, Incarnation start);
 std::string mark_in_use(const Actor& actor);
 
 // Takes head and body as the log gave them back. kMalformed.

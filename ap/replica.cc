@@ -440,7 +440,7 @@ void Replica::persisted(std::uint64_t number) {
 
 void Replica::mark_clean_stop() {
   close_batch();
-  log_record(RecordType::kMark, mark_clean({actor_, vector_.of(actor_)}), nullptr);
+  log_record(RecordType::kMark, mark_clean({actor_, vector_.of(actor_)}, options_.incarnation), nullptr);
 }
 
 bool Replica::handed_over() const {

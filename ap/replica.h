@@ -338,6 +338,7 @@ class Replica {
   std::uint64_t start_mark_ = 0;  // Ready number whose durability lets pushes begin
   bool clean_at_end_ = false;     // replay: the last record was a clean mark
   Dot clean_mark_;
+  Incarnation clean_start_ = 0;  // the start that wrote it
 };
 
 }  // namespace capstan::ap

@@ -106,6 +106,7 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
     }
     case RecordKind::kClean:
       clean_mark_ = read->dot;
+      clean_start_ = read->start;
       break;
     case RecordKind::kInUse:
       break;
@@ -113,11 +114,14 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
 }
 
 // The actor of the life before goes on only if that life ended with a clean mark, the mark is the
-// very last thing on disk, and it agrees with what was recovered. Otherwise peers may hold dots of
-// it that this disk has lost, and numbering on would name two writes alike. (I1)
+// very last thing on disk, it agrees with what was recovered, and it was written by the start just
+// before this one (else the disk is an old backup, and what came after it is missing). Otherwise
+// peers may hold dots of it that this disk has lost, and numbering on would name two writes alike.
+// (I1)
 void Replica::choose_actor(const Recovered& recovered) {
   const bool clean = clean_at_end_ && options_.keeps_actor && recovered.impaired.empty() &&
                      clean_mark_.actor.node == options_.node &&
+                     clean_start_ + 1 == options_.incarnation &&
                      vector_.of(clean_mark_.actor) == clean_mark_.sequence;
   if (clean) {
     actor_ = clean_mark_.actor;
