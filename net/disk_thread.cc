@@ -76,6 +76,7 @@ struct DiskThread::Shared {
   // False: the disk is full and we are stopping.
   bool write_group(std::span<const Record> group, std::uint64_t& position);
   void sync_log();
+  void recycle();
   void housekeeping(bool idle);
   void check_space();
   Clock::time_point next_deadline() const;
@@ -98,6 +99,7 @@ struct DiskThread::Shared {
   bool unsynced = false;
   bool unsealed = false;
   bool try_spares = true;
+  std::uint64_t released = 0;
   Clock::time_point unsynced_since, last_write, last_space_check;
 
   std::atomic<bool> enough_free = true;    // of the disk
@@ -121,10 +123,8 @@ struct DiskThread::Shared {
 
 void DiskThread::Shared::disk_loop() {
   ::pthread_setname_np(::pthread_self(), "capstan-disk");
-  std::uint64_t released = 0;
   for (;;) {
     std::vector<Append> batch;
-    std::uint64_t release = 0;
     bool stop = false;
     {
       std::unique_lock lock(mutex);
@@ -133,16 +133,11 @@ void DiskThread::Shared::disk_loop() {
       if (!filling) disk_wakes.wait_until(lock, next_deadline(), work);
       for (Append& append : appends) batch.push_back(std::move(append));
       appends.clear();
-      release = release_below;
       stop = stopping;
     }
     const bool idle = batch.empty();
     if (!idle) write_batch(std::move(batch));
-    if (release > released) {
-      if (Status done = wal->release(release); !done)
-        disk_failed("recycling the log", done.error());
-      released = release;
-    }
+    recycle();
     if (stop && idle) break;
     housekeeping(idle);
     wal_bytes = wal->bytes();
@@ -209,8 +204,12 @@ bool DiskThread::Shared::write_group(std::span<const Record> group, std::uint64_
       disk_failed("writing the log", appended.error());
     }
     spares_kept = try_spares = false;
-    std::unique_lock lock(mutex);
-    if (disk_wakes.wait_for(lock, kFullRetry, [&] { return stopping; })) return false;
+    {
+      std::unique_lock lock(mutex);
+      disk_wakes.wait_for(lock, kFullRetry, [&] { return stopping || release_below > released; });
+      if (stopping) return false;
+    }
+    recycle();  // a checkpoint may have made room meanwhile
   }
   last_write = Clock::now();
   if (!unsynced) unsynced_since = last_write;
@@ -223,6 +222,17 @@ bool DiskThread::Shared::write_group(std::span<const Record> group, std::uint64_
   figures.records += group.size();
   figures.bytes += bytes;
   return true;
+}
+
+void DiskThread::Shared::recycle() {
+  std::uint64_t below = 0;
+  {
+    const std::scoped_lock lock(mutex);
+    below = release_below;
+  }
+  if (below <= released) return;
+  if (Status done = wal->release(below); !done) disk_failed("recycling the log", done.error());
+  released = below;
 }
 
 void DiskThread::Shared::sync_log() {

@@ -291,6 +291,36 @@ TEST_CASE("disk thread: a full disk refuses writes, keeps what was begun, and re
   CHECK(heads(*directory).size() == 60);
 }
 
+TEST_CASE("disk thread: on a full disk, what a checkpoint releases lets waiting writes through") {
+  FaultFs fs;
+  MemoryBase base;
+  Loop loop;
+  const auto directory = fs.directory("wal");
+  auto wal = opened(*directory);
+  while (*wal->prepare_spares(1) == Wal::Spares::kFilling) {
+  }
+  std::atomic<int> refused = 0;
+  fs.set_hook([&](const FaultFs::Call& call) -> std::optional<Error> {
+    if (call.op != FaultFs::Op::kCreate) return std::nullopt;
+    ++refused;
+    return Error{ErrorCode::kNoSpace, "No space left on device"};
+  });
+  DiskThreadOptions options = small_disk();
+  options.spares = 0;
+  DiskThread disk(*directory, std::move(wal), base, options, loop.wake());
+  std::vector<std::uint64_t> positions;
+  while (refused == 0) {  // two segments fill, then a third is refused
+    const std::size_t before = positions.size();
+    disk.append(records("r", 6000), [&](std::uint64_t position) { positions.push_back(position); });
+    while (refused == 0 && positions.size() == before) disk.deliver();
+  }
+  CHECK(positions.size() > 8);
+  while (disk.writes_allowed()) std::this_thread::yield();
+  const std::size_t stuck = positions.size();
+  disk.release(positions.back());
+  loop.run(disk, [&] { return positions.size() > stuck; });
+}
+
 TEST_CASE("disk thread: below the free space asked for, writes are refused until there is more") {
   FaultFs fs;
   MemoryBase base;
