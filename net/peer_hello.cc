@@ -7,6 +7,12 @@
 
 namespace capstan::net {
 
+std::string printable(ByteView text, std::size_t size_max) {
+  std::string out(text.substr(0, size_max));
+  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return out;
+}
+
 std::string encode_hello(const Hello& hello) {
   std::string out;
   put_u32(out, hello.format);
@@ -39,7 +45,7 @@ Result<Hello> decode_hello(ByteView payload) {
   hello.self = {in.u64()};
   hello.to = {in.u64()};
   hello.node = {in.u64()};
-  hello.name = in.bytes();
+  hello.name = printable(in.bytes());
   const std::uint64_t count = in.varint();
   if (!in.plausible(count, 2)) return fail(ErrorCode::kMalformed, "hello");
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -58,13 +64,6 @@ Result<Hello> decode_hello(ByteView payload) {
 
 namespace {
 
-// What goes into a trace or a terminal must not be able to write there as it likes.
-std::string printable(const std::string& text) {
-  std::string out = text.substr(0, 200);
-  std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return out;
-}
-
 std::string members_text(std::size_t count) {
   return std::to_string(count) + (count == 1 ? " member" : " members");
 }
@@ -82,7 +81,7 @@ std::string first_missing(const std::vector<HelloMember>& a, const std::vector<H
 }  // namespace
 
 std::optional<std::string> mismatch(const Hello& ours, const Hello& theirs) {
-  const std::string us = ours.name, them = printable(theirs.name);
+  const std::string us = ours.name, them = theirs.name;
   if (theirs.format != ours.format) {
     return them + " speaks peer format " + std::to_string(theirs.format) + ", " + us + " speaks " +
            std::to_string(ours.format) + ": run the same version of capstan on both";

@@ -39,8 +39,11 @@ struct Hello {
   std::vector<std::string> client_urls;  // where the sender takes clients; not compared
 };
 
+// A peer's words as they may be shown: at most `size_max` bytes, nothing a terminal would obey.
+std::string printable(ByteView text, std::size_t size_max = 200);
+
 std::string encode_hello(const Hello& hello);
-// Errors: kMalformed.
+// The name comes out printable. Errors: kMalformed.
 Result<Hello> decode_hello(ByteView payload);
 
 // Why `theirs` and `ours` cannot belong together, for people; nullopt when they do.

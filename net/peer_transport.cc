@@ -193,7 +193,10 @@ void PeerTransport::State::refuse(Link& link, const std::string& who, const std:
 }
 
 void PeerTransport::State::say_mismatch(const std::string& who, const std::string& sentence) {
-  if (said.size() >= kSaidMax && !said.contains(who)) said.clear();
+  if (said.size() >= kSaidMax && !said.contains(who)) {
+    std::erase_if(said, [&](const auto& each) { return now() - each.second >= kMismatchEvery; });
+    if (said.size() >= kSaidMax) return;  // a crowd of names is not news
+  }
   const auto [at, fresh] = said.try_emplace(who, now());
   if (!fresh && now() - at->second < kMismatchEvery) return;
   at->second = now();
@@ -238,6 +241,11 @@ void PeerTransport::State::link_frame(Link& link, const Frame& frame, std::size_
   counts.bytes_in += bytes;
   peer->seen.last_heard = peer->silent_since = now();
 
+  // Only a hello or a refusal may come from another cluster: it says so.
+  if (frame.cluster != options.cluster && frame.kind != FrameKind::kHello &&
+      frame.kind != FrameKind::kRefuse) {
+    return link_bad(link, Error{ErrorCode::kMalformed, "frame of another cluster"});
+  }
   if (link.stage == Link::Stage::kUp) return frame_of_link(*peer, frame);
   if (link.stage == Link::Stage::kDialled && frame.kind == FrameKind::kHello) {
     const Result<Hello> theirs = decode_hello(frame.payload);
@@ -245,7 +253,7 @@ void PeerTransport::State::link_frame(Link& link, const Frame& frame, std::size_
     return greeted_by_acceptor(link, *peer, *theirs);
   }
   if (link.stage == Link::Stage::kDialled && frame.kind == FrameKind::kRefuse) {
-    const std::string sentence(frame.payload.substr(0, 1000));
+    const std::string sentence = printable(frame.payload, 1000);
     peer->seen.mismatch = sentence;
     drop(link);
     return say_mismatch(peer->address.name, sentence);

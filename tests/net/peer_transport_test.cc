@@ -426,6 +426,10 @@ struct Puppet : StreamEvents {
     hello.to = MemberId{1};
     hello.name = "n2";
     hello.node = NodeId{102};
+    if (!refusal.empty()) {
+      streams.back()->write(ByteView(encode_frame(FrameKind::kRefuse, ClusterId{66}, refusal)));
+      return;
+    }
     streams.back()->write(
         ByteView(encode_frame(FrameKind::kHello, ClusterId{77}, encode_hello(hello))));
   }
@@ -436,7 +440,8 @@ struct Puppet : StreamEvents {
   std::vector<std::unique_ptr<TcpStream>> streams;
   std::vector<CloseReason> closed;
   int dials = 0;
-  int greets = 1;  // how many of them get a hello
+  int greets = 1;       // how many of them get a hello
+  std::string refusal;  // or this
   bool answers = false;
 };
 
@@ -447,6 +452,26 @@ TEST_CASE("peers: a link without a frame for E is closed and redialled with a fr
   REQUIRE(c.until([&] { return c[1].story == "+2-2" && puppet.dials >= 3; }));
   CHECK(c[1].last_why.starts_with("silent for "));
   CHECK(puppet.closed.at(0) == CloseReason::kReset);
+}
+
+TEST_CASE("peers: a refusal is shown as it came, but for what a terminal would obey") {
+  Cluster c(2);
+  Puppet puppet(c, c.loop);
+  puppet.refusal = "go away\x1b[2J, n1\n";
+  c.start(1);
+  REQUIRE(c.until([&] { return !c[1].mismatches.empty(); }));
+  CHECK(c[1].mismatches[0] == "n2: go away?[2J, n1?");
+}
+
+TEST_CASE("peers: a frame of another cluster on a link ends it") {
+  Cluster c(2);
+  Puppet puppet(c, c.loop);
+  c.start(1);
+  REQUIRE(c.until([&] { return c[1].story == "+2"; }));
+  puppet.streams.back()->write(ByteView(encode_frame(FrameKind::kCp, ClusterId{66}, "not ours")));
+  REQUIRE(c.until([&] { return c[1].story == "+2-2"; }));
+  CHECK(c[1].frames.empty());
+  CHECK(c[1].last_why.find("bad frame") != std::string::npos);
 }
 
 TEST_CASE("peers: a corrupt frame costs its connection, is counted, and the next one works") {
