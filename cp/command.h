@@ -1,7 +1,7 @@
 // Commands as they stand in log entries: packed bytes, decoded only where they are applied.
 //
 //   entry data   commands one after another, each length-prefixed (varint)
-//   command      format u8, write id, request id, kind u8, body; docs/formats.md has every byte
+//   command      format u8, write id, request id, kind u8, body; docs/formats-cp.md has all
 //
 // A put is decoded to views into the entry, since it is nearly every command there is.
 #pragma once

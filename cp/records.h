@@ -4,7 +4,7 @@
 //   kEntry      term, index, kind; the body is the entry's data
 //   kMark       "the log restarts behind (term, index)": a snapshot was installed there
 //
-// Replay keeps the last hard state and, of the entries, what the rules of docs/formats.md leave: a
+// Replay keeps the last hard state and, of the entries, what docs/formats-cp.md leaves: a
 // lower index than the last drops the old suffix, a mark drops everything.
 #pragma once
 
