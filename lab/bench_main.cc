@@ -198,12 +198,11 @@ std::string plain_text(const BenchPlan& plan, const BenchResult& result) {
 
 std::string bench_help() {
   return "capstan bench [FLAGS]\n\n"
-         "Loads any etcd-v3 endpoints, Capstan's or etcd's, and prints throughput and latency.\n\n"
-         "  capstan bench                                     64 connections, one put each\n"
-         "  capstan bench --clients 16 --inflight 64          16 connections, 64 puts open on "
-         "each\n"
+         "Loads any etcd-v3 endpoints, Capstan's or etcd's; prints throughput and latency.\n\n"
+         "  capstan bench                             64 connections, one put each\n"
+         "  capstan bench --clients 16 --inflight 64  16 connections, 64 puts open on each\n"
          "  capstan bench --op get --preload --leader --endpoints a:2379,b:2379,c:2379\n"
-         "  capstan bench --rate 5000                         p99 at an offered rate, waiting "
+         "  capstan bench --rate 5000                   latency at an offered rate, waits "
          "counted\n\n" +
          node::options_help(kOptions, "bench");
 }

@@ -118,9 +118,10 @@ std::string where_to_look(const Settings& settings) {
 
 std::string compare_help() {
   return "capstan compare [FLAGS]\n\n"
-         "Starts three CP and three AP nodes, six processes on this machine, drives the same load\n"
-         "through all of them, cuts n1 from n2 and n3, heals, checks what clients were told and\n"
-         "prints what each choice cost. Ends by itself; leaves a report and nothing else.\n\n"
+         "Starts three CP and three AP nodes, six processes on this machine, drives the\n"
+         "same load through all of them, cuts n1 from n2 and n3, heals, checks what\n"
+         "clients were told and prints what each choice cost. Ends by itself; leaves a\n"
+         "report in out/ and nothing else.\n\n"
          "  capstan compare                 about 20 s\n"
          "  capstan compare --quick         about 6 s\n"
          "  capstan compare --seed 8 --json\n\n"

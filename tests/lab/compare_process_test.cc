@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lab/child_process.h"
+#include "lab/commands.h"
 #include "run_compare.h"
 
 namespace capstan::lab {
@@ -26,15 +27,22 @@ std::vector<std::string> quick_args(const std::string& out) {
 TEST_CASE("compare: a quick run keeps every promise, writes its reports and leaves nothing else") {
   const auto directory = scratch();
   const std::string out = directory->path() + "/out";
-  RunningProgram compare(quick_args(out), directory->path());
-  const int code = compare.wait();
-  INFO(compare.output());
+  int code = 5;
+  std::string said;
+  // A machine that stands still for seconds can leave a write's fate open (5); a broken promise (1)
+  // is never tried again.
+  for (int attempt = 0; attempt < 3 && code == 5; ++attempt) {
+    RunningProgram compare(quick_args(out), directory->path());
+    code = compare.wait();
+    said += compare.output();
+  }
+  INFO(said);
   REQUIRE(code == 0);
   const auto json = nlohmann::json::parse(file_text(out + "/compare-3.json"), nullptr, false);
   REQUIRE(json.is_object());
   CHECK(json["verdict"] == "yes");
   CHECK(json["cp"]["checks"]["linearizable"]["verdict"] == "yes");
-  CHECK(json["cp"]["n1"]["refused"].get<int>() > 0);
+  CHECK(json["cp"]["n1"]["accepted"].get<int>() < json["cp"]["n1"]["writes"].get<int>());
   CHECK(json["ap"]["n1"]["accepted"] == json["ap"]["n1"]["writes"]);
   CHECK(json["ap"]["keys_with_two_values"].get<int>() > 0);
   CHECK(json["ap"]["accounts"]["lost"].get<int>() > 0);
@@ -91,6 +99,17 @@ TEST_CASE("compare and bench: a wrong call is a sentence and exit 2, nothing is 
     CAPTURE(program.output());
     CHECK(program.output().find(row.sentence) != std::string::npos);
     CHECK(fs::is_empty(directory->path()));
+  }
+}
+
+TEST_CASE("compare and bench: their pages fit 80 columns and name every flag") {
+  for (const std::string& page : {compare_help(), bench_help()}) {
+    for (std::size_t at = 0; at < page.size();) {
+      const std::size_t end = std::min(page.find('\n', at), page.size());
+      CHECK_MESSAGE(end - at <= 80, page.substr(at, end - at));
+      at = end + 1;
+    }
+    CHECK(page.find("--seed=N") != std::string::npos);
   }
 }
 
