@@ -31,7 +31,7 @@ std::string_view to_text(Outcome outcome) {
     case Outcome::kUnknown:
       return "unknown";
   }
-  CAPSTAN_ASSERT(!"an outcome without a word");
+  CAPSTAN_ASSERT(false && "an outcome without a word");
   return {};
 }
 
@@ -90,7 +90,7 @@ std::string_view to_text(Reason reason) {
     case Reason::kNotLab:
       return "not_lab";
   }
-  CAPSTAN_ASSERT(!"a reason without a word");
+  CAPSTAN_ASSERT(false && "a reason without a word");
   return {};
 }
 
