@@ -9,8 +9,8 @@
 #ifdef __clang__
 #include <kj/string.h>
 namespace kj {
-inline bool operator==(const char* a, const StringPtr& b) { return b == a; }
-inline bool operator!=(const char* a, const StringPtr& b) { return !(b == a); }
+inline bool operator==(const char* a, const StringPtr& b) { return b == StringPtr(a); }
+inline bool operator!=(const char* a, const StringPtr& b) { return !(b == StringPtr(a)); }
 }  // namespace kj
 #endif
 #include <capnp/message.h>
