@@ -202,8 +202,7 @@ std::string bench_help() {
          "  capstan bench                             64 connections, one put each\n"
          "  capstan bench --clients 16 --inflight 64  16 connections, 64 puts open on each\n"
          "  capstan bench --op get --preload --leader --endpoints a:2379,b:2379,c:2379\n"
-         "  capstan bench --rate 5000                   latency at an offered rate, waits "
-         "counted\n\n" +
+         "  capstan bench --rate 5000                 latency at an offered rate\n\n" +
          node::options_help(kOptions, "bench");
 }
 
