@@ -79,7 +79,9 @@ Request Clients::draw() {
   Rng& rng = world_.rng.workload;
   const auto keys = static_cast<std::uint64_t>(options_.keys);
   const std::string k = key(rng.below(keys));
-  const std::string value = "v" + std::to_string(++values_);
+  std::string value = "v" + std::to_string(++values_);
+  // Now and then over several sectors, so that a crash can tear it.
+  if (rng.chance(0.2)) value.append(rng.below(2000), '.');
   Request request;
   if (rng.chance(options_.ranges)) {
     RangeRequest range{.range = {"k", "l"}};
