@@ -48,6 +48,8 @@ frames_in() { # what n1 has received from its peers
   curl -s "http://127.0.0.1:${ports%% *}/metrics" |
     awk '/^capstan_peer_bytes_total/ && /direction="in"/ { n += $2 } END { printf "%.0f\n", n }'
 }
+vector_at() { curl -s "http://127.0.0.1:$1/api/v1/status" | grep -o '"vector":"[^"]*"'; }
+others_equal() { [ -n "$(vector_at 45210)" ] && [ "$(vector_at 45210)" = "$(vector_at 45220)" ]; }
 fill() { # endpoints, keys: writes each key once
   "$program" bench --op=put --preload --endpoints="$1" --keys="$2" --key-bytes=$key_bytes \
     --value-bytes="$value_bytes" --clients=16 --inflight=1 --warmup=0s --duration=1ms >/dev/null
@@ -58,6 +60,7 @@ fill 127.0.0.1:45200 "$keys"
 await equal
 "$program" lab cut n1 / n2,n3 --for=1h >/dev/null 2>&1
 fill 127.0.0.1:45210 "$differing"
+await others_equal
 sent=$(sum_of sync_bytes_out)
 ident=$(sum_of sync_ident_bytes)
 payload_sent=$(sum_of sync_payload_bytes)

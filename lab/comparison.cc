@@ -187,7 +187,7 @@ void Arena::sampled(Micros asked, const std::vector<std::unique_ptr<Dump>>& dump
 
 void Arena::watch(Micros now) {
   const bool heal_watch = healed_ && run_.equal_after < 0;
-  if (!sampling_ && now >= next_sample_ && load_ended_ < 0) {
+  if (!sampling_ && now >= next_sample_ && (load_ended_ < 0 || heal_watch)) {
     next_sample_ = now + (heal_watch ? kHealSampleInterval : kSampleInterval);
     sample(now);
   }
@@ -235,6 +235,8 @@ void Arena::heal(Micros now) {
 void Arena::settle(Micros now) {
   if (finished_ || asking_finals_ || clients_->open() > 0) return;
   if (settle_until_ < 0) settle_until_ = now + kSettlePatience;
+  const bool sees_equal = run_.equal_after >= 0 || now > settle_until_;
+  if (!sees_equal) return;
   run_.load_end = load_ended_;
   ask_finals();
 }

@@ -39,6 +39,7 @@ class KeySteps {
 
   const std::vector<Step>& steps() const { return steps_; }
   const std::string& name_of(ValueIndex value) const { return names_[value]; }
+  std::size_t values() const { return names_.size(); }
 
  private:
   void note_observed(const Operation& op) {
@@ -104,8 +105,12 @@ class KeySteps {
 // placed before and was not: go back.
 class Search {
  public:
-  Search(const std::vector<Step>& steps, std::uint64_t steps_max)
-      : steps_(steps), steps_left_(steps_max) {
+  Search(const std::vector<Step>& steps, std::size_t values, std::uint64_t steps_max)
+      : steps_(steps), steps_left_(steps_max), writers_(values), demanders_(values) {
+    for (const Step& step : steps) {
+      if (step.writes) ++writers_[step.written];
+      if (step.demands) ++demanders_[step.demanded];
+    }
     Rng rng{0x6c696e};
     marks_.reserve(steps.size());
     for (std::size_t i = 0; i < steps.size(); ++i) marks_.push_back({rng.next(), rng.next()});
@@ -145,6 +150,13 @@ class Search {
     events_[events_[event].after].before = event;
   }
   bool try_place(std::size_t event);
+  // A value written once never comes back: replacing it while someone still has to see it leads
+  // nowhere. Found here, and not when that someone's time is over, it saves most of the search.
+  bool still_awaited(const Step& replacing) const {
+    if (value_ == kAbsent || writers_[value_] > 1) return false;
+    const bool itself = replacing.demands && replacing.demanded == value_;
+    return demanders_[value_] > (itself ? 1u : 0u);
+  }
   // Undoes placements up to the last one that had an alternative; false when there is none.
   bool go_back(std::size_t& cursor);
   void note_stuck(std::size_t step) {
@@ -169,6 +181,8 @@ class Search {
   Hash128 set_;
   ValueIndex value_ = kAbsent;
   std::size_t returns_left_ = 0;
+  std::vector<std::uint32_t> writers_;    // by value
+  std::vector<std::uint32_t> demanders_;  // by value: steps not placed yet that must see it
   std::size_t stuck_ = kNone, deepest_ = 0;
   ValueIndex stuck_value_ = kAbsent;
 };
@@ -210,6 +224,7 @@ bool Search::try_place(std::size_t event) {
   const std::size_t index = events_[event].step;
   const Step& step = steps_[index];
   if (step.demands && step.demanded != value_) return false;
+  if (step.writes && still_awaited(step)) return false;
   const ValueIndex before = value_;
   set_.low ^= marks_[index].low;
   set_.high ^= marks_[index].high;
@@ -222,6 +237,7 @@ bool Search::try_place(std::size_t event) {
   }
   // A read that fits now may always go now: it changes nothing and constrains nothing behind it.
   placed_.push_back({event, before, !step.writes});
+  if (step.demands) --demanders_[step.demanded];
   take_out(event);
   if (events_[event].partner != 0) {
     take_out(events_[event].partner);
@@ -243,6 +259,8 @@ bool Search::go_back(std::size_t& cursor) {
     set_.low ^= marks_[event.step].low;
     set_.high ^= marks_[event.step].high;
     value_ = last.value_before;
+    const Step& step = steps_[event.step];
+    if (step.demands) ++demanders_[step.demanded];
     if (last.forced) continue;
     cursor = event.after;
     return true;
@@ -267,16 +285,27 @@ Verdict Search::run() {
   return Verdict::kYes;
 }
 
-// The story around the operation that fits nowhere: what it demanded, what the register held, who
+// The story around the operation that fits nowhere: what it saw, what it should have seen, who
 // wrote both, and the operations near it in time.
 std::string tell(const std::string& key, const std::vector<const Operation*>& ops,
                  const KeySteps& key_steps, const Search& search) {
   Micros origin = INT64_MAX;
   for (const Operation* op : ops) origin = std::min(origin, op->start);
-  const Step& stuck = key_steps.steps()[search.stuck()];
+  const Step* misfit = &key_steps.steps()[search.stuck()];
+  ValueIndex should_have_seen = search.stuck_value();
+  if (misfit->writes && (!misfit->demands || misfit->demanded == search.stuck_value())) {
+    // A write that had to come now, but for one that still wants to see what it replaces: the
+    // latter is the one to show.
+    should_have_seen = misfit->written;
+    const Step* write = misfit;
+    for (const Step& step : key_steps.steps()) {
+      const bool awaits = &step != write && step.demands && step.demanded == search.stuck_value();
+      if (awaits && (misfit == write || step.op->start > misfit->op->start)) misfit = &step;
+    }
+  }
   std::string text = "key " + key + ": no order of its " +
                      std::to_string(key_steps.steps().size()) + " operations fits what was read\n";
-  text += "  this one fits nowhere:   " + describe(*stuck.op, origin) + '\n';
+  text += "  this one fits nowhere:   " + describe(*misfit->op, origin) + '\n';
   const auto writer = [&](ValueIndex value) -> std::string {
     if (value == kAbsent) return "the key absent";
     for (const Operation* op : ops) {
@@ -286,12 +315,12 @@ std::string tell(const std::string& key, const std::vector<const Operation*>& op
     }
     return key_steps.name_of(value) + ", which no recorded operation wrote";
   };
-  if (stuck.demands) text += "  it saw:                  " + writer(stuck.demanded) + '\n';
-  text += "  it should have seen:     " + writer(search.stuck_value()) + " (in the best order, " +
+  if (misfit->demands) text += "  it saw:                  " + writer(misfit->demanded) + '\n';
+  text += "  it should have seen:     " + writer(should_have_seen) + " (in the best order, " +
           std::to_string(search.deepest()) + " operations long)\n";
   std::vector<const Operation*> near;
   for (const Operation* op : ops) {
-    if (op != stuck.op && op->outcome != Outcome::kFailed && op->start <= stuck.op->end) {
+    if (op != misfit->op && op->outcome != Outcome::kFailed && op->start <= misfit->op->end) {
       near.push_back(op);
     }
   }
@@ -313,7 +342,7 @@ LinearizableResult check_linearizable(const History& history, LinearizableOption
   for (const auto& [key, ops] : by_key) {
     const KeySteps key_steps(ops);
     result.operations += key_steps.steps().size();
-    Search search(key_steps.steps(), options.steps_max);
+    Search search(key_steps.steps(), key_steps.values(), options.steps_max);
     const Verdict verdict = search.run();
     result.steps += search.used(options.steps_max);
     if (verdict == Verdict::kYes || result.verdict == Verdict::kNo) continue;

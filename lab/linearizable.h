@@ -9,8 +9,8 @@
 //   failed    never takes effect; its answer says nothing
 //
 // The search is Wing and Gong's with a memo of (operations placed, value) already seen to fail
-// [Lowe §4]. An unknown put whose value nobody saw is left out beforehand: it can only be in the
-// way.
+// [Lowe §4]. A value written once is never replaced while someone must still see it. An unknown put
+// whose value nobody saw is left out beforehand: it can only be in the way.
 //
 // cost      near linear for real histories; the worst case is exponential, so `steps_max` bounds
 // it.
