@@ -50,10 +50,16 @@ void SimDisk::append(std::vector<Record> records,
   pump();
 }
 
+// The node goes down at the end of its turn; until then nothing may touch the log any more.
+void SimDisk::die(const Error& error) {
+  dead_ = true;
+  host_.die(error);
+}
+
 void SimDisk::pump() {
-  if (busy_) return;
+  if (busy_ || dead_) return;
   if (release_ > 0) {
-    if (Status s = wal_->release(std::exchange(release_, 0)); !s) return host_.die(s.error());
+    if (Status s = wal_->release(std::exchange(release_, 0)); !s) return die(s.error());
   }
   if (queue_.empty()) {
     if (groups_ > 0) {
@@ -74,7 +80,7 @@ void SimDisk::pump() {
   }
   queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(taken));
   Result<std::uint64_t> position = wal_->append(group);
-  if (!position) return host_.die(position.error());
+  if (!position) return die(position.error());
   busy_ = true;
   ++groups_;
   later(latency(), [this, at = *position] { finish_group(at); });
@@ -82,7 +88,7 @@ void SimDisk::pump() {
 
 void SimDisk::finish_group(std::uint64_t position) {
   busy_ = false;
-  if (Status s = wal_->sync(); !s) return host_.die(s.error());
+  if (Status s = wal_->sync(); !s) return die(s.error());
   world_.note(Kind::kDurable, static_cast<std::uint64_t>(host_.node), position);
   for (Batch& batch : std::exchange(writing_, {})) {
     host_.post([done = std::move(batch.done), position]() mutable { done(position); });
@@ -96,8 +102,8 @@ void SimDisk::idle() {
   busy_ = true;
   later(latency(), [this] {
     busy_ = false;
-    if (Status s = wal_->seal(); !s) return host_.die(s.error());
-    if (auto spares = wal_->prepare_spares(kSpares); !spares) return host_.die(spares.error());
+    if (Status s = wal_->seal(); !s) return die(s.error());
+    if (auto spares = wal_->prepare_spares(kSpares); !spares) return die(spares.error());
     counters_.add("log sealed");
     if (!queue_.empty() || release_ > 0) pump();
   });
@@ -140,7 +146,7 @@ void SimDisk::keep() {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     keeping_ = false;
-    if (Status s = job.act(); !s) return host_.die(s.error());
+    if (Status s = job.act(); !s) return die(s.error());
     counters_.add(job.name);
     world_.note(Kind::kCheckpoint, static_cast<std::uint64_t>(host_.node), 0, 0, job.name);
     host_.post(std::move(job.done));

@@ -69,6 +69,7 @@ class SimDisk : public Disk {
   };
 
   void pump();
+  void die(const Error& error);
   void finish_group(std::uint64_t position);
   void idle();
   void enqueue(Job job);
@@ -87,6 +88,7 @@ class SimDisk : public Disk {
 
   std::vector<Batch> queue_, writing_;
   bool busy_ = false;
+  bool dead_ = false;  // a final error has happened
   std::uint64_t groups_ = 0;
   std::uint64_t release_ = 0;
   Micros stalled_until_ = 0;
