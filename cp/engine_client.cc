@@ -510,7 +510,8 @@ void Engine::State::expire_reads() {
     at = unanswered || asked.reads.empty() ? asked_reads.erase(at) : std::next(at);
   }
   for (auto& [round, asked] : round_reads) std::erase_if(asked.reads, expire_read);
-  for (auto at = indexed_reads.begin(); at != indexed_reads.end();) {
+  // Behind the local ones: those ask nobody and are served at the end of this turn.
+  for (auto at = indexed_reads.upper_bound(Index{}); at != indexed_reads.end();) {
     at = expire_read(at->second) ? indexed_reads.erase(at) : std::next(at);
   }
   for (Read& read : expired) {
