@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+
 #include "tests/ap/directed.h"
 
 namespace capstan::ap::test {
@@ -44,11 +46,11 @@ TEST_CASE("mutants: every broken rule of the replica is caught") {
       {"gc_unsafe", &mutants::gc_unsafe, 50},
   };
   for (const Row& row : rows) {
-    INFO(row.name);
+    INFO(std::string(row.name));
     const Planted planted(*row.bug);
     const std::uint64_t seed = first_broken({.nodes = 3}, row.schedules);
     CHECK(seed > 0);
-    MESSAGE(row.name, " caught by seed ", seed);
+    MESSAGE(std::string(row.name), " caught by seed ", seed);
   }
   {
     const Planted planted(mutants::gc_ack_only);

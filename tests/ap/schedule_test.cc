@@ -37,13 +37,13 @@ void run_all(ScheduleOptions options, std::uint64_t count) {
 }  // namespace
 
 TEST_CASE("schedules: three replicas agree and account for every write, whatever is lost") {
-  run_all({.nodes = 3}, schedules(1500));
+  run_all({.nodes = 3}, schedules(600));
 }
 
-TEST_CASE("schedules: four replicas do too") { run_all({.nodes = 4}, schedules(700)); }
+TEST_CASE("schedules: four replicas do too") { run_all({.nodes = 4}, schedules(300)); }
 
 TEST_CASE("schedules: replicas agree although disks are wiped and put back from old copies") {
-  run_all({.nodes = 3, .wipes = true}, schedules(1500));
+  run_all({.nodes = 3, .wipes = true}, schedules(600));
 }
 
 }  // namespace capstan::ap::test
