@@ -47,16 +47,18 @@ struct Nowhere final : PeerSender {
   void send(MemberId, PeerMessage) override {}
 };
 
-// A cluster of one in the given mode, driven turn by turn.
+// A cluster of one in the given mode, driven turn by turn; or one of several, the others silent.
 struct Alone {
-  explicit Alone(Mode mode) {
+  explicit Alone(Mode mode, std::size_t members = 1) {
     MachineConfig config;
     config.mode = mode;
     config.engine.cluster = {7};
     config.engine.self = {11};
     config.engine.name = "n1";
     config.engine.node = {13};
-    config.engine.members = {{{11}, "n1"}};
+    for (std::size_t i = 0; i < members; ++i) {
+      config.engine.members.push_back({{11 + i}, "n" + std::to_string(i + 1)});
+    }
     config.addresses = {{{11}, "n1", "127.0.0.1:2380", {"http://127.0.0.1:2379"}}};
     machine.emplace(std::move(config), base, disk, peers, Recovered{});
   }
@@ -159,6 +161,17 @@ TEST_CASE("machine: what makes no sense is refused before an engine sees it, and
   CHECK(node.ask(put("k", std::string(kRequestBytesMax, 'v'))).reason == Reason::kTooLarge);
   CHECK(node.ask(get("k"), Epoch{2}).reason == Reason::kWrongEpoch);
   CHECK(node.ask(get("k"), Epoch{1}).outcome == Outcome::kOk);
+}
+
+TEST_CASE("machine: without a quorum a stale read is served, also when a tick is due in its turn") {
+  Alone node(Mode::kCp, 3);
+  for (int i = 0; i < 300; ++i) node.turn();
+  CHECK(node.ask(get("k")).reason == Reason::kNoQuorum);
+  RangeRequest stale = get("k");
+  stale.serializable = true;
+  const Reply reply = node.ask(stale);
+  CHECK(reply.outcome == Outcome::kOk);
+  CHECK(reply.age_at_least > 0);
 }
 
 TEST_CASE("machine: status and members are answered, ready or not") {

@@ -86,6 +86,7 @@ TEST_CASE(
   const RunResult read = cluster.run({"get", "key1", "--node=n1"});
   CHECK(read.exit == 4);
   const RunResult stale = cluster.run({"get", "key1", "--node=n1", "--stale"});
+  INFO(stale.err);
   CHECK(stale.exit == 0);
   CHECK(stale.out == "before\n");
   CHECK(contains(stale.err, "as of revision"));
