@@ -166,7 +166,7 @@ TEST_CASE("engine: a write given to a leader that dies is offered again, once") 
   cluster.crash(leader);
   const Reply done = cluster.wait(reply);
   CHECK(done.outcome == Outcome::kOk);
-  const auto& kvs = std::get<RangeResult>(cluster.get_now(follower, "k").body).kvs;
+  const auto kvs = std::get<RangeResult>(cluster.get_now(follower, "k").body).kvs;
   REQUIRE(kvs.size() == 1);
   CHECK(kvs[0].version == 1);
 }
@@ -184,7 +184,7 @@ TEST_CASE("engine: a forward that arrives twice is one write") {
   REQUIRE(copies.size() == 1);
   cluster.inject(follower, leader, copies[0]);
   cluster.run(5);
-  const auto& kvs = std::get<RangeResult>(cluster.get_now(follower, "k").body).kvs;
+  const auto kvs = std::get<RangeResult>(cluster.get_now(follower, "k").body).kvs;
   REQUIRE(kvs.size() == 1);
   CHECK(kvs[0].version == 1);
 }
