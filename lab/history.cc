@@ -20,20 +20,6 @@ constexpr std::string_view kKinds[] = {"get", "put", "delete"};
 constexpr Outcome kOutcomes[] = {Outcome::kOk, Outcome::kOkLocal, Outcome::kFailed,
                                  Outcome::kUnknown};
 
-std::string_view outcome_text(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kOk:
-      return "ok";
-    case Outcome::kOkLocal:
-      return "ok-local";
-    case Outcome::kFailed:
-      return "failed";
-    case Outcome::kUnknown:
-      break;
-  }
-  return "unknown";
-}
-
 nlohmann::json optional_json(const std::optional<std::string>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
 }
@@ -41,7 +27,7 @@ nlohmann::json optional_json(const std::optional<std::string>& value) {
 nlohmann::json to_json(const Operation& op) {
   nlohmann::json line{{"client", op.client},    {"node", op.node},
                       {"op", to_text(op.kind)}, {"key", op.key},
-                      {"start_us", op.start},   {"outcome", outcome_text(op.outcome)}};
+                      {"start_us", op.start},   {"outcome", to_text(op.outcome)}};
   if (op.end != Operation::kNever) line["end_us"] = op.end;
   if (op.kind == OpKind::kPut) line["value"] = op.value;
   if (op.reason != Reason::kNone) line["reason"] = static_cast<int>(op.reason);
@@ -75,7 +61,7 @@ std::optional<Operation> from_json(const nlohmann::json& line) {
     if (kind == kKinds[i]) op.kind = static_cast<OpKind>(i), known_kind = true;
   }
   for (Outcome candidate : kOutcomes) {
-    if (outcome == outcome_text(candidate)) op.outcome = candidate, known_outcome = true;
+    if (outcome == to_text(candidate)) op.outcome = candidate, known_outcome = true;
   }
   if (!known_kind || !known_outcome || !line.contains("start_us")) return std::nullopt;
   op.client = static_cast<std::uint32_t>(number("client", 0));
@@ -108,7 +94,7 @@ std::string describe(const Operation& op, Micros origin) {
   if (op.saw_previous) text += " (replacing " + value_text(op.previous) + ")";
   text += " at n" + std::to_string(op.node + 1) + ", " + seconds(op.start, origin) + " - ";
   text += op.end == Operation::kNever ? std::string("never answered") : seconds(op.end, origin);
-  text += " s, client " + std::to_string(op.client) + ": " + std::string(outcome_text(op.outcome));
+  text += " s, client " + std::to_string(op.client) + ": " + std::string(to_text(op.outcome));
   if (!op.write_id.empty()) text += ' ' + op.write_id;
   return text;
 }
