@@ -23,9 +23,9 @@ namespace capstan {
 
 enum class Space : std::uint8_t {
   kMeta,      // engine's own facts: applied index, configuration, version vector, ...
-  kNow,       // CP  key -> current version
-  kPast,      // CP  key + mod revision -> superseded version
-  kLog,       // CP  revision + sub -> kind and key
+  kNow,       // CP  key -> head and place of its current version
+  kGone,      // CP  deleted key -> place of its last change
+  kHistory,   // CP  place (revision, sub) -> change, with its value
   kRequests,  // request id -> its reply, a bounded window
   kCell,      // AP  key -> cell
   kConflict,  // AP  number -> conflict with body

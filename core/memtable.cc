@@ -50,8 +50,10 @@ void Memtable::store(Row& row, std::optional<ByteView> value) {
   row.erased = !value;
   if (!value) return;
   if (value->size() > row.capacity) {
-    row.data = allocate(value->size());
-    row.capacity = static_cast<std::uint32_t>(value->size());
+    // A row that grew once grows again: counters and ladders do so by a byte or two.
+    const std::size_t spare = row.data == nullptr ? 0 : value->size() / 4;
+    row.capacity = static_cast<std::uint32_t>(value->size() + spare);
+    row.data = allocate(row.capacity);
   }
   row.size = static_cast<std::uint32_t>(value->size());
   if (!value->empty()) std::memcpy(row.data, value->data(), value->size());

@@ -10,100 +10,55 @@
 namespace capstan::cp {
 namespace {
 
-// The head of a version; the value is what follows it.
-struct Head {
-  std::uint64_t create = 0, mod = 0, version = 0;
-  std::int64_t lease = 0;
+// A row of Space::kNow.
+struct NowRow {
+  VersionHead head;
+  Tip tip;
 };
-
-Head read_head(Reader& in) {
-  Head head;
-  head.create = in.varint();
-  head.mod = in.varint();
-  head.version = in.varint();
-  head.lease = static_cast<std::int64_t>(in.varint());
-  return head;
-}
-
-std::string encoded(const Head& head, ByteView value) {
-  std::string out;
-  out.reserve(24 + value.size());
-  put_varint(out, head.create);
-  put_varint(out, head.mod);
-  put_varint(out, head.version);
-  put_varint(out, static_cast<std::uint64_t>(head.lease));
-  out.append(value);
-  return out;
-}
-
-KeyValue decoded(ByteView key, ByteView bytes) {
+NowRow parse_now(ByteView bytes) {
   Reader in(bytes);
-  const Head head = read_head(in);
+  NowRow row;
+  row.head = read_head(in);
+  row.tip = read_tip(in);
+  CAPSTAN_ASSERT(in.ok());
+  return row;
+}
+Tip parse_gone(ByteView bytes) {
+  Reader in(bytes);
+  const Tip tip = read_tip(in);
+  CAPSTAN_ASSERT(in.ok());
+  return tip;
+}
+
+// All but the value.
+KeyValue key_value(ByteView key, const VersionHead& head, Place place) {
   KeyValue kv;
   kv.key = key;
   kv.create_revision = {head.create};
-  kv.mod_revision = {head.mod};
+  kv.mod_revision = {place.revision};
   kv.version = head.version;
   kv.lease = head.lease;
-  kv.value = in.raw(in.left());
   return kv;
 }
 
-void put_escaped(std::string& out, ByteView key) {
-  for (char c : key) {
-    out.push_back(c);
-    if (c == '\0') out.push_back('\xff');
-  }
-  out.append("\0\1", 2);
-}
-std::string past_prefix(ByteView key) {
-  std::string out;
-  out.reserve(key.size() + 10);
-  put_escaped(out, key);
-  return out;
-}
-std::string past_key(ByteView key, std::uint64_t mod) {
-  std::string out = past_prefix(key);
-  put_u64_be(out, mod);
-  return out;
-}
-struct PastKey {
-  std::string key;
-  std::uint64_t mod = 0;
-};
-PastKey parse_past(ByteView bytes) {
-  PastKey out;
-  std::size_t i = 0;
-  for (; i + 1 < bytes.size(); ++i) {
-    if (bytes[i] != '\0') {
-      out.key.push_back(bytes[i]);
-    } else if (bytes[i + 1] == '\xff') {
-      out.key.push_back('\0');
-      ++i;
-    } else {
-      break;
-    }
-  }
-  Reader in(bytes.substr(std::min(bytes.size(), i + 2)));
-  out.mod = in.u64_be();
-  return out;
-}
-
-bool passes_filters(const RangeRequest& request, const Head& head) {
-  const auto create = static_cast<std::int64_t>(head.create);
-  const auto mod = static_cast<std::int64_t>(head.mod);
+bool passes_filters(const RangeRequest& request, const KeyValue& kv) {
+  const auto create = static_cast<std::int64_t>(kv.create_revision.value);
+  const auto mod = static_cast<std::int64_t>(kv.mod_revision.value);
   if (request.max_mod_revision != 0 && mod > request.max_mod_revision) return false;
   if (request.min_mod_revision != 0 && mod < request.min_mod_revision) return false;
   if (request.max_create_revision != 0 && create > request.max_create_revision) return false;
   return request.min_create_revision == 0 || create >= request.min_create_revision;
 }
 
-void sort_by(std::vector<KeyValue>& kvs, SortTarget target, bool descend) {
-  const auto by = [&](auto projection) {
+// `Row` has a member kv.
+template <class Row>
+void sort_by(std::vector<Row>& rows, SortTarget target, bool descend) {
+  const auto by = [&](auto member) {
+    const auto projection = [member](const Row& row) -> const auto& { return row.kv.*member; };
     if (descend) {
-      std::ranges::stable_sort(kvs, std::ranges::greater{}, projection);
+      std::ranges::stable_sort(rows, std::ranges::greater{}, projection);
     } else {
-      std::ranges::stable_sort(kvs, std::ranges::less{}, projection);
+      std::ranges::stable_sort(rows, std::ranges::less{}, projection);
     }
   };
   switch (target) {
@@ -130,72 +85,86 @@ KeyBounds::KeyBounds(const KeyRange& range) : from(range.key), single(range.end.
   }
 }
 
-void Mvcc::begin() { changed_ = false; }
+void Mvcc::begin() { changes_ = 0; }
 
 Revision Mvcc::end() {
   facts_.revision = revision();
-  changed_ = false;
+  changes_ = 0;
   return facts_.revision;
 }
 
-// One more change of the history everybody must agree on.
-void Mvcc::note(ByteView key, ByteView bytes) {
-  facts_.digest = xxh3(bytes, xxh3(key, facts_.digest));
-  changed_ = true;
+std::string Mvcc::append(ByteView key, const Tip& tip, std::optional<VersionHead> head,
+                         ByteView value) {
+  const Place at{facts_.revision.value + 1, changes_++};
+  Step step = step_from(tip, at);
+  const std::string change = encode_change({step.prev, step.skip, key, head, value});
+  // One more change of the history everybody must agree on.
+  facts_.digest = xxh3(change, facts_.digest);
+  table_.put(Space::kHistory, history_key(at), change);
+  return std::move(step.tip);
 }
 
 PutResult Mvcc::put(const PutView& put) {
   const std::uint64_t revision = facts_.revision.value + 1;
-  std::optional<std::string> old = table_.get(Space::kNow, put.key);
-  Head head{revision, revision, 1, put.lease};
+  const auto now = table_.get(Space::kNow, put.key);
+  VersionHead head{revision, 1, put.lease};
+  Tip tip;
   PutResult result;
   ByteView value = put.value;
   std::string kept;
-  if (old) {
-    Reader in(*old);
-    const Head was = read_head(in);
-    head.create = was.create;
-    head.version = was.version + 1;
-    if (put.ignore_lease) head.lease = was.lease;
-    if (put.prev_kv) result.prev = decoded(put.key, *old);
-    if (put.ignore_value) value = kept = in.raw(in.left());
+  std::optional<std::string> gone;
+  if (now) {
+    const NowRow was = parse_now(*now);
+    tip = was.tip;
+    head.create = was.head.create;
+    head.version = was.head.version + 1;
+    if (put.ignore_lease) head.lease = was.head.lease;
+    if (put.prev_kv || put.ignore_value) {
+      Found old{key_value(put.key, was.head, tip.at), tip.at};
+      read_value(old);
+      if (put.ignore_value) value = kept = old.kv.value;
+      if (put.prev_kv) result.prev = std::move(old.kv);
+    }
     // A key put twice in one revision cannot be: transactions are checked for it.
-    CAPSTAN_ASSERT(was.mod < revision);
-    table_.put(Space::kPast, past_key(put.key, was.mod), *std::move(old));
+    CAPSTAN_ASSERT(tip.at.revision < revision);
   } else {
     ++facts_.keys;
+    if ((gone = table_.get(Space::kGone, put.key))) {
+      tip = parse_gone(*gone);
+      table_.erase(Space::kGone, put.key);
+    }
   }
-  std::string bytes = encoded(head, value);
-  note(put.key, bytes);
-  table_.put(Space::kNow, put.key, std::move(bytes));
+  std::string row;
+  put_head(row, head);
+  row += append(put.key, tip, head, value);
+  table_.put(Space::kNow, put.key, row);
   return result;
 }
 
 DeleteRangeResult Mvcc::erase(const DeleteRangeRequest& request) {
-  const std::uint64_t revision = facts_.revision.value + 1;
   const KeyBounds bounds(request.range);
-  std::vector<std::pair<std::string, std::string>> found;
+  std::vector<std::pair<std::string, std::string>> rows;
   if (bounds.single) {
-    if (auto old = table_.get(Space::kNow, bounds.from)) {
-      found.emplace_back(bounds.from, *std::move(old));
+    if (auto row = table_.get(Space::kNow, bounds.from)) {
+      rows.emplace_back(bounds.from, *std::move(row));
     }
   } else if (!bounds.empty()) {
-    table_.scan(Space::kNow, bounds.from, bounds.to, [&](ByteView key, ByteView value) {
-      found.emplace_back(key, value);
+    table_.scan(Space::kNow, bounds.from, bounds.to, [&](ByteView key, ByteView row) {
+      rows.emplace_back(key, row);
       return true;
     });
   }
   DeleteRangeResult result;
-  result.deleted = static_cast<std::int64_t>(found.size());
-  for (auto& [key, bytes] : found) {
-    if (request.prev_kv) result.prevs.push_back(decoded(key, bytes));
-    Reader in(bytes);
-    const std::uint64_t mod = read_head(in).mod;
-    // Put and deleted in one transaction: the version was never visible at any revision.
-    if (mod < revision) table_.put(Space::kPast, past_key(key, mod), std::move(bytes));
-    table_.put(Space::kPast, past_key(key, revision), {});
+  result.deleted = static_cast<std::int64_t>(rows.size());
+  for (const auto& [key, bytes] : rows) {
+    const NowRow was = parse_now(bytes);
+    if (request.prev_kv) {
+      Found old{key_value(key, was.head, was.tip.at), was.tip.at};
+      read_value(old);
+      result.prevs.push_back(std::move(old.kv));
+    }
+    table_.put(Space::kGone, key, append(key, was.tip, std::nullopt, {}));
     table_.erase(Space::kNow, key);
-    note(key, {});
     --facts_.keys;
   }
   return result;
@@ -217,60 +186,93 @@ std::optional<Refusal> Mvcc::check_revision(std::int64_t revision) const {
   return std::nullopt;
 }
 
+std::string Mvcc::change_bytes(Place place) const {
+  std::optional<std::string> bytes = table_.get(Space::kHistory, history_key(place));
+  CAPSTAN_ASSERT(bytes.has_value());  // tips and links name what was appended
+  return *std::move(bytes);
+}
+
+void Mvcc::read_value(Found& found) const {
+  std::string bytes = change_bytes(found.place);
+  const ChangeView change = decode_change(bytes);
+  CAPSTAN_ASSERT(change.head && change.key == found.kv.key);
+  bytes.erase(0, bytes.size() - change.value.size());
+  found.kv.value = std::move(bytes);
+}
+
 std::optional<KeyValue> Mvcc::get(ByteView key) const {
   const auto bytes = table_.get(Space::kNow, key);
   if (!bytes) return std::nullopt;
-  return decoded(key, *bytes);
+  const NowRow row = parse_now(*bytes);
+  Found found{key_value(key, row.head, row.tip.at), row.tip.at};
+  read_value(found);
+  return std::move(found.kv);
 }
 
-void Mvcc::each(const KeyBounds& bounds, const std::function<bool(const KeyValue&)>& visit) const {
-  if (bounds.empty()) return;
-  table_.scan(Space::kNow, bounds.from, bounds.to,
-              [&](ByteView key, ByteView value) { return visit(decoded(key, value)); });
+void Mvcc::each(const KeyBounds& bounds, Values values,
+                const std::function<bool(const KeyValue&)>& visit) const {
+  each_now(bounds, [&](Found found) {
+    if (values == Values::kRead) read_value(found);
+    return visit(found.kv);
+  });
 }
 
-// The newest version at or below `at` of every key in the bounds that was not deleted then. Walks
-// the past of the range and its present side by side, both in key order.
-void Mvcc::each_at(const KeyBounds& bounds, Revision at,
-                   const std::function<bool(ByteView, ByteView)>& visit) const {
-  struct Row {
-    std::string key;
-    std::string bytes;  // empty: deleted
+void Mvcc::each_now(const KeyBounds& bounds, const FoundVisitor& visit) const {
+  const auto show = [&](ByteView key, ByteView bytes) {
+    const NowRow row = parse_now(bytes);
+    return visit({key_value(key, row.head, row.tip.at), row.tip.at});
   };
-  std::vector<Row> past;  // newest version <= at of each key, ascending
-  const std::string from = [&] {
-    std::string out;
-    put_escaped(out, bounds.from);
-    out.resize(out.size() - 2);
-    return out;
-  }();
-  std::string to;
-  if (!bounds.to.empty()) {
-    put_escaped(to, bounds.to);
-    to.resize(to.size() - 2);
+  if (bounds.single) {
+    if (const auto bytes = table_.get(Space::kNow, bounds.from)) show(bounds.from, *bytes);
+  } else if (!bounds.empty()) {
+    table_.scan(Space::kNow, bounds.from, bounds.to, show);
   }
-  table_.scan(Space::kPast, from, to, [&](ByteView raw, ByteView bytes) {
-    PastKey row = parse_past(raw);
-    if (row.mod > at.value || !bounds.contains(row.key)) return true;
-    if (past.empty() || past.back().key != row.key) past.push_back({std::move(row.key), {}});
-    past.back().bytes = bytes;
+}
+
+std::optional<Mvcc::Found> Mvcc::version_at(ByteView key, const Tip& tip, Revision at) const {
+  const Place place = place_at(tip, at.value, [this](Place above) {
+    const std::string bytes = change_bytes(above);
+    const ChangeView change = decode_change(bytes);
+    return std::pair(change.prev, change.skip);
+  });
+  if (!place) return std::nullopt;
+  const std::string bytes = change_bytes(place);
+  const ChangeView change = decode_change(bytes);
+  if (!change.head) return std::nullopt;
+  return Found{key_value(key, *change.head, place), place};
+}
+
+// Keys that are there now and keys that are gone, side by side in key order.
+void Mvcc::each_at(const KeyBounds& bounds, Revision at, const FoundVisitor& visit) const {
+  if (bounds.empty()) return;
+  if (bounds.single) {
+    const auto now = table_.get(Space::kNow, bounds.from);
+    const auto gone = now ? std::nullopt : table_.get(Space::kGone, bounds.from);
+    if (!now && !gone) return;
+    const Tip tip = now ? parse_now(*now).tip : parse_gone(*gone);
+    if (auto found = version_at(bounds.from, tip, at)) visit(*std::move(found));
+    return;
+  }
+  std::vector<Found> gone;  // but were there then
+  table_.scan(Space::kGone, bounds.from, bounds.to, [&](ByteView key, ByteView bytes) {
+    if (auto found = version_at(key, parse_gone(bytes), at)) gone.push_back(*std::move(found));
     return true;
   });
-  auto old = past.begin();
+  auto next = gone.begin();
   bool more = true;
-  const auto show_old = [&] {
-    if (!old->bytes.empty()) more = visit(old->key, old->bytes);
-    ++old;
+  const auto show_gone_below = [&](std::optional<ByteView> key) {
+    while (more && next != gone.end() && (!key || next->kv.key < *key)) {
+      more = visit(std::move(*next++));
+    }
+    return more;
   };
   table_.scan(Space::kNow, bounds.from, bounds.to, [&](ByteView key, ByteView bytes) {
-    while (more && old != past.end() && old->key < key) show_old();
-    if (!more) return false;
-    Reader in(bytes);
-    if (read_head(in).mod > at.value) return true;  // then its past, if any, is next in `past`
-    if (old != past.end() && old->key == key) ++old;
-    return more = visit(key, bytes);
+    if (!show_gone_below(key)) return false;
+    auto found = version_at(key, parse_now(bytes).tip, at);
+    if (found) more = visit(*std::move(found));
+    return more;
   });
-  while (more && old != past.end()) show_old();
+  show_gone_below(std::nullopt);
 }
 
 RangeResult Mvcc::range(const RangeRequest& request) const {
@@ -282,36 +284,36 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
   const bool keep_all = request.limit <= 0 || filtered || request.sort_order != SortOrder::kNone;
   // One more than asked for shows that there is more.
   const auto keep_max = keep_all ? SIZE_MAX : static_cast<std::size_t>(request.limit) + 1;
-  const auto take = [&](ByteView key, ByteView bytes) {
+  std::vector<Found> kept;
+  const auto take = [&](Found found) {
     ++result.count;
-    if (request.count_only || result.kvs.size() >= keep_max) return true;
-    if (filtered) {
-      Reader in(bytes);
-      if (!passes_filters(request, read_head(in))) return true;
-    }
-    result.kvs.push_back(decoded(key, bytes));
+    if (request.count_only || kept.size() >= keep_max) return true;
+    if (passes_filters(request, found.kv)) kept.push_back(std::move(found));
     return true;
   };
   const bool now =
       request.revision <= 0 || static_cast<std::uint64_t>(request.revision) >= revision().value;
-  if (!now) {
-    each_at(bounds, {static_cast<std::uint64_t>(request.revision)}, take);
-  } else if (bounds.single) {
-    if (const auto bytes = table_.get(Space::kNow, bounds.from)) take(bounds.from, *bytes);
+  if (now) {
+    each_now(bounds, take);
   } else {
-    table_.scan(Space::kNow, bounds.from, bounds.to, take);
+    each_at(bounds, {static_cast<std::uint64_t>(request.revision)}, take);
   }
   if (request.count_only) return result;
+  const bool by_value = request.sort_target == SortTarget::kValue;
+  if (by_value) std::ranges::for_each(kept, [this](Found& found) { read_value(found); });
   const bool descend = request.sort_order == SortOrder::kDescend;
   if (descend || request.sort_target != SortTarget::kKey) {
-    sort_by(result.kvs, request.sort_target, descend);
+    sort_by(kept, request.sort_target, descend);
   }
-  if (request.limit > 0 && result.kvs.size() > static_cast<std::size_t>(request.limit)) {
-    result.kvs.resize(static_cast<std::size_t>(request.limit));
+  if (request.limit > 0 && kept.size() > static_cast<std::size_t>(request.limit)) {
+    kept.resize(static_cast<std::size_t>(request.limit));
     result.more = true;
   }
-  if (request.keys_only) {
-    for (KeyValue& kv : result.kvs) kv.value.clear();
+  result.kvs.reserve(kept.size());
+  for (Found& found : kept) {
+    if (!request.keys_only && !by_value) read_value(found);
+    if (request.keys_only) found.kv.value.clear();
+    result.kvs.push_back(std::move(found.kv));
   }
   return result;
 }

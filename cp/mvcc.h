@@ -3,18 +3,19 @@
 // The store begins at revision 1. A command that changes something adds one, and every key it
 // touches carries it as mod_revision. Nothing is forgotten before a compaction:
 //
-//   Space::kNow   key                  -> create, mod, version, lease, value   (varints, then
-//   bytes) Space::kPast  escaped key, mod BE  -> the version as it stood in kNow; empty: deleted at
-//   mod
+//   Space::kNow      key   -> create, version, lease, then the tip (cp/history.h)
+//   Space::kGone     key   -> the tip, if its newest change is a delete
+//   Space::kHistory  place -> the change: links down the key's history, key, head, value
 //
-// A key is escaped (00 -> 00 FF) and ended (00 01), so that past versions of one key stand together
-// in order of revision, and keys in their own order.
+// A value stands in history alone. So writing appends it once and touches one small row a key,
+// counting and comparing never read values, and an old version is a few links away.
 //
 // Reading and writing touch no clock and no randomness: every member that applies the same commands
 // holds the same bytes. digest() covers each change in order.
 //
-// Cost   put: one get and two puts of the table. Range: O(keys in the range), of history
-// O(versions). Source etcd v3 API; Kreps' log-structured keys are not used: LMDB holds the index.
+// Cost   put: one get and two puts of the table. Range: one row a key, and one read of history for
+//        each value returned; at an old revision O(log² changes since) for each key.
+// Source etcd v3 API
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@
 #include "core/request.h"
 #include "core/table.h"
 #include "cp/command.h"
+#include "cp/history.h"
 
 namespace capstan::cp {
 
@@ -69,7 +71,7 @@ class Mvcc {
   Revision end();
 
   // Store revision as a reader inside the command sees it.
-  Revision revision() const { return {facts_.revision.value + (changed_ ? 1 : 0)}; }
+  Revision revision() const { return {facts_.revision.value + (changes_ > 0 ? 1 : 0)}; }
 
   // ---- Reading
   // Is this revision one we can read at? 0 or less: now.
@@ -77,17 +79,31 @@ class Mvcc {
   // After check_revision(). Filters, then sort, then limit, as etcd.
   RangeResult range(const RangeRequest& request) const;
   std::optional<KeyValue> get(ByteView key) const;
+  enum class Values : bool { kLeftOut, kRead };
   // Every live key in the bounds, ascending, until `visit` returns false.
-  void each(const KeyBounds& bounds, const std::function<bool(const KeyValue&)>& visit) const;
+  void each(const KeyBounds& bounds, Values values,
+            const std::function<bool(const KeyValue&)>& visit) const;
 
  private:
-  void each_at(const KeyBounds& bounds, Revision at,
-               const std::function<bool(ByteView, ByteView)>& visit) const;
-  void note(ByteView key, ByteView encoded);
+  // A key found in a range. The value is read later, and only if it is asked for.
+  struct Found {
+    KeyValue kv;
+    Place place;
+  };
+  using FoundVisitor = std::function<bool(Found)>;
+
+  void each_now(const KeyBounds& bounds, const FoundVisitor& visit) const;
+  void each_at(const KeyBounds& bounds, Revision at, const FoundVisitor& visit) const;
+  // The version of one key at `at`, by its tip; nullopt if it was not there.
+  std::optional<Found> version_at(ByteView key, const Tip& tip, Revision at) const;
+  std::string change_bytes(Place place) const;
+  void read_value(Found& found) const;
+  // Appends a change of `key` to history and returns its new tip, encoded.
+  std::string append(ByteView key, const Tip& tip, std::optional<VersionHead> head, ByteView value);
 
   Table& table_;
   Facts facts_;
-  bool changed_ = false;
+  std::uint64_t changes_ = 0;  // of the command being run
 };
 
 }  // namespace capstan::cp

@@ -12,7 +12,7 @@ namespace capstan::cp {
 namespace {
 
 // The facts come last: a state without them is no state.
-constexpr Space kSpaces[] = {Space::kNow, Space::kPast, Space::kLog, Space::kRequests,
+constexpr Space kSpaces[] = {Space::kHistory, Space::kGone, Space::kNow, Space::kRequests,
                              Space::kMeta};
 
 }  // namespace

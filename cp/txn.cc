@@ -151,10 +151,12 @@ bool holds(const Mvcc& mvcc, const Compare& compare) {
     return holds(compare, kv ? &*kv : nullptr);
   }
   bool any = false, all = true;
-  mvcc.each(bounds, [&](const KeyValue& kv) {
-    any = true;
-    return all = holds(compare, &kv);
-  });
+  const bool by_value = compare.target == CompareTarget::kValue;
+  mvcc.each(bounds, by_value ? Mvcc::Values::kRead : Mvcc::Values::kLeftOut,
+            [&](const KeyValue& kv) {
+              any = true;
+              return all = holds(compare, &kv);
+            });
   return any ? all : holds(compare, nullptr);
 }
 

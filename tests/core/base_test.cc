@@ -67,7 +67,7 @@ TEST_CASE_TEMPLATE("base: a commit is seen at once and after a restart", T, EVER
   for (int round = 0; round < 2; ++round) {
     CHECK(*one.base->get(Space::kMeta, "a") == "1");
     CHECK(*one.base->get(Space::kNow, "a") == "2");
-    CHECK(*one.base->get(Space::kPast, "a") == std::nullopt);
+    CHECK(*one.base->get(Space::kGone, "a") == std::nullopt);
     CHECK(*one.base->get(Space::kNow, "b") == std::nullopt);
     one.restart();
   }
@@ -135,16 +135,16 @@ TEST_CASE_TEMPLATE("base: random commits read and scan like a std::map, both way
     }
     Rows all(twin.begin(), twin.end());
     CHECK((scanned(*one.base, Space::kNow, "", "") == all));
-    CHECK(scanned(*one.base, Space::kLog, "", "").empty());
+    CHECK(scanned(*one.base, Space::kHistory, "", "").empty());
   }
 }
 
 TEST_CASE_TEMPLATE("base: the longest key goes in and comes out", T, EVERY_BASE) {
   T one;
   const std::string longest(kKeyBytesMax + 16, 'k');
-  REQUIRE(one.base->commit({put(Space::kPast, longest, "v")}).has_value());
-  CHECK(*one.base->get(Space::kPast, longest) == "v");
-  CHECK(*one.base->get(Space::kPast, longest.substr(1)) == std::nullopt);
+  REQUIRE(one.base->commit({put(Space::kGone, longest, "v")}).has_value());
+  CHECK(*one.base->get(Space::kGone, longest) == "v");
+  CHECK(*one.base->get(Space::kGone, longest.substr(1)) == std::nullopt);
 }
 
 TEST_CASE_TEMPLATE("base: a scan stops when told, and may read while it goes", T, EVERY_BASE) {

@@ -235,6 +235,56 @@ TEST_CASE("mvcc: delete resets version and creation") {
   CHECK(store.mvcc.get("k")->create_revision == Revision{5});
 }
 
+TEST_CASE("mvcc: an old version of a key with a long history takes few reads of the base") {
+  Store store;
+  constexpr int kVersions = 4000;
+  for (int i = 0; i < kVersions; ++i) {
+    if (i % 100 == 99) {
+      store.erase({"k", ""});
+    } else {
+      store.put("k", std::to_string(i));
+    }
+  }
+  store.checkpoint();
+  RangeRequest request;
+  request.range = {"k", ""};
+  std::uint64_t most = 0;
+  for (int i = 0; i < kVersions; i += 7) {
+    request.revision = i + 2;
+    const std::uint64_t before = store.base.gets();
+    const RangeResult got = store.mvcc.range(request);
+    most = std::max(most, store.base.gets() - before);
+    CAPTURE(i);
+    if (i % 100 == 99) {
+      CHECK(got.kvs.empty());
+    } else {
+      REQUIRE(got.kvs.size() == 1);
+      CHECK(got.kvs[0].value == std::to_string(i));
+      CHECK(got.kvs[0].version == static_cast<std::uint64_t>(i % 100 + 1));
+    }
+  }
+  CHECK(most > 3);
+  CHECK(most < 80);  // 12 * 12 / 2 links, the tip, the version; not 4,000
+}
+
+TEST_CASE("mvcc: counting and keys alone read no values") {
+  Store store;
+  for (int i = 0; i < 100; ++i) store.put("k" + std::to_string(i), "v");
+  store.checkpoint();
+  RangeRequest request;
+  request.range = {"k", "l"};
+  request.count_only = true;
+  CHECK(store.mvcc.range(request).count == 100);
+  request.count_only = false;
+  request.keys_only = true;
+  CHECK(store.mvcc.range(request).kvs.size() == 100);
+  CHECK(store.base.gets() == 200);  // those of the puts: present, and gone
+  request.keys_only = false;
+  request.limit = 3;
+  CHECK(store.mvcc.range(request).kvs.size() == 3);
+  CHECK(store.base.gets() == 203);
+}
+
 TEST_CASE("mvcc: a future revision and a compacted one are told apart") {
   Store store;
   store.put("k", "1");

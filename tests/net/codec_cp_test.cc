@@ -24,7 +24,7 @@ std::vector<Message> all_kinds() {
   SnapshotChunk chunk{last, {{{1}, {2}, {3}}}, 77, 3, true, {}};
   chunk.changes.push_back({Space::kNow, std::string("k\0", 2), std::string(300, 'v')});
   chunk.changes.push_back({Space::kMeta, "m", ""});
-  chunk.changes.push_back({Space::kPast, "gone", std::nullopt});
+  chunk.changes.push_back({Space::kGone, "gone", std::nullopt});
   return {
       {{6}, Hello{Standing::kImpaired, life, roll}},
       {{6}, VoteRequest{true, true, last}},

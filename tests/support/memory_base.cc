@@ -38,6 +38,7 @@ bool MemoryBase::is_rotten(Space space, ByteView key) const {
 
 Result<std::optional<std::string>> MemoryBase::get(Space space, ByteView key) const {
   CAPSTAN_ASSERT(!key.empty());
+  ++gets_;
   if (is_rotten(space, key)) return fail(ErrorCode::kCorrupt, "memory base: record");
   const Rows& rows = rows_of(contents_, space);
   const auto it = rows.find(key);

@@ -29,6 +29,8 @@ class MemoryBase final : public Base {
   // Reads of this key fail as a bad checksum would.
   void rot(Space space, std::string key) { rotten_ = std::pair(space, std::move(key)); }
 
+  std::uint64_t gets() const { return gets_; }  // so far
+
   Result<std::optional<std::string>> get(Space space, ByteView key) const override;
   Status scan(Space space, ByteView from, ByteView to, const Visitor& visit) const override;
   Status scan_back(Space space, ByteView from, ByteView to, const Visitor& visit) const override;
@@ -44,6 +46,7 @@ class MemoryBase final : public Base {
   bool is_rotten(Space space, ByteView key) const;
   Contents contents_;
   Contents staged_;
+  mutable std::uint64_t gets_ = 0;
   std::optional<Error> write_error_;
   std::optional<std::pair<Space, std::string>> rotten_;
 };
