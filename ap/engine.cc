@@ -13,6 +13,7 @@
 #include "ap/request_ids.h"
 #include "ap/requests.h"
 #include "core/check.h"
+#include "core/checkpoint_schedule.h"
 #include "core/limits.h"
 #include "core/table.h"
 #include "core/trace.h"
@@ -127,7 +128,7 @@ struct Engine::State {
 
   // Checkpoint: after the frozen part is in the base, the log below the first group that was
   // appended after the freeze is not needed.
-  Micros last_checkpoint = 0;
+  CheckpointSchedule checkpoints{config};
   bool checkpoint_written = false;
   std::size_t groups_before_freeze = 0;
   bool awaits_position = false;
@@ -433,11 +434,8 @@ void Engine::State::checkpoint_if_due() {
     release_at.reset();
   }
   if (table.freezing() || awaits_position || checkpoint_written) return;
-  const bool due =
-      table.bytes() >= config.checkpoint_table_bytes ||
-      (table.bytes() > 0 && now.monotonic - last_checkpoint >= config.checkpoint_interval);
-  if (!due) return;
-  last_checkpoint = now.monotonic;
+  if (!checkpoints.due(table.bytes(), now.monotonic) || table.bytes() == 0) return;
+  checkpoints.begun(now.monotonic);
   replica.save();
   names.save();
   // Groups under way hold what is frozen now; the first appended after them does not.

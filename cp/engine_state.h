@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/checkpoint_schedule.h"
 #include "core/table.h"
 #include "cp/engine.h"
 #include "cp/snapshot.h"
@@ -175,7 +176,7 @@ struct Engine::State {
   std::deque<std::pair<WriteNumber, std::vector<Outgoing>>> after;  // messages behind a write
   std::deque<std::pair<Index, std::uint64_t>> positions;  // last index of a group, its position
   EntryId checkpointed;
-  Micros checkpoint_at = 0;
+  CheckpointSchedule checkpoints{config};
   bool checkpoint_due = false;  // asked for, waiting until our own log has caught up
   bool force_checkpoint = false;
 

@@ -63,17 +63,15 @@ Index Engine::State::apply_limit() const {
 }
 
 void Engine::State::maybe_checkpoint() {
-  if (checkpoint_at == 0) checkpoint_at = now.monotonic;
+  const bool scheduled = checkpoints.due(table.bytes(), now.monotonic);
   if (table.freezing() || installing || applied.index == checkpointed.index) return;
-  const bool big = table.bytes() >= config.checkpoint_table_bytes;
-  const bool old = now.monotonic - checkpoint_at >= config.checkpoint_interval;
   const bool restored = force_checkpoint && raft->standing() == Standing::kNormal;
-  if (!checkpoint_due && !big && !old && !restored) return;
+  if (!checkpoint_due && !scheduled && !restored) return;
   checkpoint_due = true;
   if (applied.index > raft->log().stable() && !Mutants::on(Mutant::kCheckpointAheadOfLog)) return;
   checkpoint_due = false;
   if (restored) force_checkpoint = false;
-  checkpoint_at = now.monotonic;
+  checkpoints.begun(now.monotonic);
   StateMachine::Position position{applied, raft->config()};
   machine.save(position);
   disk.checkpoint(table.freeze(), alive([this, position] { checkpoint_done(position); }));
@@ -201,7 +199,7 @@ void Engine::State::installed() {
   CAPSTAN_ASSERT(position.applied == receiver.last());
   checkpointed = applied = position.applied;
   checkpoint_due = false;
-  checkpoint_at = now.monotonic;
+  checkpoints.begun(now.monotonic);
   raft->snapshot_installed(applied, position.config);
   // Which of our writes lie in what we did not see applied, nobody can tell.
   for (auto at = writes.begin(); at != writes.end();) {
