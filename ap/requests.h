@@ -1,14 +1,16 @@
 // etcd's requests on one replica: what each means here, and a sentence for what cannot mean
 // anything.
 //
-// Put, DeleteRange and a Txn without compares are one local batch, all or nothing: everything is
-// checked before the first write. Reads are of this node as it is now. Revisions are this node's.
+// A request's shape was checked before (core/request_check.h). Put, DeleteRange and a Txn without
+// compares are one local batch, all or nothing: what may be refused is, before the first write.
+// Reads are of this node as it is now. Revisions are this node's.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "ap/replica.h"
+#include "core/key_range.h"
 #include "core/request.h"
 
 namespace capstan::ap {
@@ -28,13 +30,13 @@ class Requests {
   Executed execute(const RequestBody& body);
 
  private:
-  // Checks; nullopt: may be carried out.
+  // What cannot mean anything here; nullopt: may be carried out.
   std::optional<Reply> refuse(const RangeRequest& request) const;
   std::optional<Reply> refuse(const PutRequest& request) const;
-  std::optional<Reply> refuse(const DeleteRangeRequest& request) const;
-  std::optional<Reply> refuse(const TxnRequest& request, std::size_t depth) const;
-  std::optional<Reply> refuse_duplicates(const TxnRequest& request) const;
+  std::optional<Reply> refuse(const TxnRequest& request) const;
 
+  // Every live key in the bounds, ascending, with its cell.
+  void scan(const KeyBounds& bounds, const Visitor& visit) const;
   RangeResult range(const RangeRequest& request) const;
   PutResult put(const PutRequest& request, Executed& done);
   DeleteRangeResult erase(const DeleteRangeRequest& request, Executed& done);

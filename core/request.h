@@ -146,6 +146,12 @@ enum class Reason : std::uint8_t {
 };
 std::string_view to_text(Reason reason);
 
+// Certainly nothing was changed, and why: what happened, with numbers.
+struct Refusal {
+  Reason reason = Reason::kNone;
+  std::string detail;
+};
+
 struct RangeResult {
   std::vector<KeyValue> kvs;
   bool more = false;

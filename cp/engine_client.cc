@@ -79,9 +79,6 @@ void Engine::State::submit(Request request, Answer answer) {
     return answer(refusal(Reason::kShuttingDown,
                           "refused: " + config.name + " is stopping." + std::string(kNotApplied)));
   }
-  if (auto problem = check_static(request.body)) {
-    return answer(refusal(problem->reason, std::move(problem->detail)));
-  }
   const std::size_t pending =
       writes.size() + read_queue.size() + indexed_reads.size() + asked_reads.size();
   if (pending >= kPendingRequestsMax) {

@@ -41,49 +41,7 @@ KeyValue key_value(ByteView key, const VersionHead& head, Place place) {
   return kv;
 }
 
-bool passes_filters(const RangeRequest& request, const KeyValue& kv) {
-  const auto create = static_cast<std::int64_t>(kv.create_revision.value);
-  const auto mod = static_cast<std::int64_t>(kv.mod_revision.value);
-  if (request.max_mod_revision != 0 && mod > request.max_mod_revision) return false;
-  if (request.min_mod_revision != 0 && mod < request.min_mod_revision) return false;
-  if (request.max_create_revision != 0 && create > request.max_create_revision) return false;
-  return request.min_create_revision == 0 || create >= request.min_create_revision;
-}
-
-// `Row` has a member kv.
-template <class Row>
-void sort_by(std::vector<Row>& rows, SortTarget target, bool descend) {
-  const auto by = [&](auto member) {
-    const auto projection = [member](const Row& row) -> const auto& { return row.kv.*member; };
-    if (descend) {
-      std::ranges::stable_sort(rows, std::ranges::greater{}, projection);
-    } else {
-      std::ranges::stable_sort(rows, std::ranges::less{}, projection);
-    }
-  };
-  switch (target) {
-    case SortTarget::kKey:
-      return by(&KeyValue::key);
-    case SortTarget::kVersion:
-      return by(&KeyValue::version);
-    case SortTarget::kCreate:
-      return by(&KeyValue::create_revision);
-    case SortTarget::kMod:
-      return by(&KeyValue::mod_revision);
-    case SortTarget::kValue:
-      return by(&KeyValue::value);
-  }
-}
-
 }  // namespace
-
-KeyBounds::KeyBounds(const KeyRange& range) : from(range.key), single(range.end.empty()) {
-  if (single) {
-    to = from + '\0';
-  } else if (range.end.size() != 1 || range.end[0] != '\0') {
-    to = range.end;
-  }
-}
 
 void Mvcc::begin() { changes_ = 0; }
 
@@ -125,8 +83,6 @@ PutResult Mvcc::put(const PutView& put) {
       if (put.ignore_value) value = kept = old.kv.value;
       if (put.prev_kv) result.prev = std::move(old.kv);
     }
-    // A key put twice in one revision cannot be: transactions are checked for it.
-    CAPSTAN_ASSERT(tip.at.revision < revision);
   } else {
     ++facts_.keys;
     if ((gone = table_.get(Space::kGone, put.key))) {
@@ -279,11 +235,7 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
   const KeyBounds bounds(request.range);
   RangeResult result;
   if (bounds.empty()) return result;
-  const bool filtered = request.min_mod_revision != 0 || request.max_mod_revision != 0 ||
-                        request.min_create_revision != 0 || request.max_create_revision != 0;
-  const bool keep_all = request.limit <= 0 || filtered || request.sort_order != SortOrder::kNone;
-  // One more than asked for shows that there is more.
-  const auto keep_max = keep_all ? SIZE_MAX : static_cast<std::size_t>(request.limit) + 1;
+  const std::size_t keep_max = rows_to_keep(request);
   std::vector<Found> kept;
   const auto take = [&](Found found) {
     ++result.count;
@@ -301,14 +253,7 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
   if (request.count_only) return result;
   const bool by_value = request.sort_target == SortTarget::kValue;
   if (by_value) std::ranges::for_each(kept, [this](Found& found) { read_value(found); });
-  const bool descend = request.sort_order == SortOrder::kDescend;
-  if (descend || request.sort_target != SortTarget::kKey) {
-    sort_by(kept, request.sort_target, descend);
-  }
-  if (request.limit > 0 && kept.size() > static_cast<std::size_t>(request.limit)) {
-    kept.resize(static_cast<std::size_t>(request.limit));
-    result.more = true;
-  }
+  result.more = sort_and_limit(request, kept, &Found::kv);
   result.kvs.reserve(kept.size());
   for (Found& found : kept) {
     if (!request.keys_only && !by_value) read_value(found);

@@ -24,29 +24,13 @@
 #include <string>
 #include <vector>
 
+#include "core/key_range.h"
 #include "core/request.h"
 #include "core/table.h"
 #include "cp/command.h"
 #include "cp/history.h"
 
 namespace capstan::cp {
-
-// Certainly nothing was changed, and why.
-struct Refusal {
-  Reason reason = Reason::kNone;
-  std::string detail;
-};
-
-// [from, to) in bytes; `to` empty: no end. nullopt-like: empty() holds no key.
-struct KeyBounds {
-  std::string from;
-  std::string to;
-  bool single = false;  // exactly `from`
-
-  explicit KeyBounds(const KeyRange& range);
-  bool empty() const { return !to.empty() && from >= to; }
-  bool contains(ByteView key) const { return key >= from && (to.empty() || key < to); }
-};
 
 class Mvcc {
  public:

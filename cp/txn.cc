@@ -2,114 +2,13 @@
 
 #include <algorithm>
 #include <functional>
-#include <iterator>
-#include <set>
 #include <string>
 #include <utility>
-
-#include "core/limits.h"
 
 namespace capstan::cp {
 namespace {
 
 using Problem = std::optional<Refusal>;
-
-Problem key_missing() { return Refusal{Reason::kKeyMissing, "key is not provided"}; }
-Problem duplicate_key(const std::string& key) {
-  return Refusal{Reason::kDuplicateKey, "key \"" + key + "\" is written twice in one transaction"};
-}
-
-Problem check_op(const RangeRequest& range) {
-  if (range.range.key.empty()) return key_missing();
-  return std::nullopt;
-}
-Problem check_op(const DeleteRangeRequest& erase) {
-  if (erase.range.key.empty()) return key_missing();
-  return std::nullopt;
-}
-Problem check_op(const PutRequest& put) {
-  if (put.key.empty()) return key_missing();
-  if (put.ignore_value && !put.value.empty()) {
-    return Refusal{Reason::kValueProvided, "value is provided beside ignore_value"};
-  }
-  if (put.ignore_lease && put.lease != 0) {
-    return Refusal{Reason::kLeaseProvided, "lease is provided beside ignore_lease"};
-  }
-  return std::nullopt;
-}
-
-// Nested transactions have what the outer ones left of the allowance, as in etcd.
-Problem check_shape(const TxnRequest& txn, std::size_t ops_left, std::size_t depth) {
-  const std::size_t ops = std::max({txn.compare.size(), txn.success.size(), txn.failure.size()});
-  if (ops > ops_left || depth > kTxnDepthMax) {
-    return Refusal{Reason::kTooManyOps, "too many operations in txn request (" +
-                                            std::to_string(ops) + "; at most " +
-                                            std::to_string(kTxnOpsMax) + ", nested " +
-                                            std::to_string(kTxnDepthMax) + " deep)"};
-  }
-  for (const Compare& compare : txn.compare) {
-    if (compare.range.key.empty()) return key_missing();
-  }
-  for (const auto* branch : {&txn.success, &txn.failure}) {
-    for (const RequestOp& op : *branch) {
-      Problem problem;
-      if (const auto* nested = std::get_if<TxnRequest>(&op.op)) {
-        problem = check_shape(*nested, ops_left - ops, depth + 1);
-      } else if (const auto* range = std::get_if<RangeRequest>(&op.op)) {
-        problem = check_op(*range);
-      } else if (const auto* put = std::get_if<PutRequest>(&op.op)) {
-        problem = check_op(*put);
-      } else if (const auto* erase = std::get_if<DeleteRangeRequest>(&op.op)) {
-        problem = check_op(*erase);
-      } else {
-        problem = Refusal{Reason::kKeyNotFound, "an operation of the transaction is empty"};
-      }
-      if (problem) return problem;
-    }
-  }
-  return std::nullopt;
-}
-
-// What one branch writes.
-struct Writes {
-  std::set<std::string> puts;
-  std::vector<KeyBounds> deletes;
-  bool deletes_key(const std::string& key) const {
-    return std::ranges::any_of(deletes, [&](const KeyBounds& b) { return b.contains(key); });
-  }
-};
-
-// A key may be put once, and not also be deleted. The two branches of one nested transaction may
-// repeat each other, since only one of them runs; siblings may not.
-Problem collect_writes(const std::vector<RequestOp>& ops, Writes& out) {
-  for (const RequestOp& op : ops) {
-    if (const auto* erase = std::get_if<DeleteRangeRequest>(&op.op)) {
-      out.deletes.emplace_back(erase->range);
-    }
-  }
-  for (const RequestOp& op : ops) {
-    const auto* nested = std::get_if<TxnRequest>(&op.op);
-    if (nested == nullptr) continue;
-    Writes then, otherwise;
-    if (Problem problem = collect_writes(nested->success, then)) return problem;
-    if (Problem problem = collect_writes(nested->failure, otherwise)) return problem;
-    std::set<std::string> both = then.puts;
-    both.insert(otherwise.puts.begin(), otherwise.puts.end());
-    for (const std::string& key : both) {
-      if (out.puts.contains(key) || out.deletes_key(key)) return duplicate_key(key);
-    }
-    out.puts.merge(both);
-    std::ranges::move(then.deletes, std::back_inserter(out.deletes));
-    std::ranges::move(otherwise.deletes, std::back_inserter(out.deletes));
-  }
-  for (const RequestOp& op : ops) {
-    const auto* put = std::get_if<PutRequest>(&op.op);
-    if (put == nullptr) continue;
-    if (out.deletes_key(put->key) || !out.puts.insert(put->key).second)
-      return duplicate_key(put->key);
-  }
-  return std::nullopt;
-}
 
 template <class T>
 bool holds(CompareResult result, const T& is, const T& than) {
@@ -179,18 +78,6 @@ bool any_op(const TxnRequest& txn, const Predicate& predicate) {
 }
 
 }  // namespace
-
-std::optional<Refusal> check_static(const RequestBody& body) {
-  if (const auto* range = std::get_if<RangeRequest>(&body)) return check_op(*range);
-  if (const auto* put = std::get_if<PutRequest>(&body)) return check_op(*put);
-  if (const auto* erase = std::get_if<DeleteRangeRequest>(&body)) return check_op(*erase);
-  const auto* txn = std::get_if<TxnRequest>(&body);
-  if (txn == nullptr) return std::nullopt;
-  if (Problem problem = check_shape(*txn, kTxnOpsMax, 1)) return problem;
-  Writes success, failure;
-  if (Problem problem = collect_writes(txn->success, success)) return problem;
-  return collect_writes(txn->failure, failure);
-}
 
 bool is_read_only(const TxnRequest& txn) {
   return !any_op(txn, [](const RequestOp& op) {

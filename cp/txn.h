@@ -1,4 +1,5 @@
-// Transactions, and the checks that need no state: the same on every member and at every door.
+// Transactions on one state: decide, check, run. Their shape was checked before
+// (core/request_check.h).
 //
 // A transaction is decided on the state before it: every compare of every nested one first, which
 // fixes the path; then what may fail on that path; then the operations in order, in one revision.
@@ -11,10 +12,6 @@
 #include "cp/mvcc.h"
 
 namespace capstan::cp {
-
-// Static checks of any request on keys: empty keys, contradicting flags, too many or too deep
-// operations, the same key written twice.
-std::optional<Refusal> check_static(const RequestBody& body);
 
 // True if no branch holds a put or a delete.
 bool is_read_only(const TxnRequest& txn);

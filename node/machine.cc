@@ -5,6 +5,7 @@
 
 #include "ap/engine.h"
 #include "core/limits.h"
+#include "core/request_check.h"
 #include "cp/engine.h"
 #include "node/router.h"
 #include "node/version.h"

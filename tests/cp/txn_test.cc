@@ -38,14 +38,6 @@ Compare compare(std::string key, CompareTarget target, CompareResult result, std
   return {result, target, {std::move(key), std::move(end)}, number, std::move(value)};
 }
 
-Reason static_check(std::vector<RequestOp> success, std::vector<RequestOp> failure = {}) {
-  TxnRequest request;
-  request.success = std::move(success);
-  request.failure = std::move(failure);
-  const auto problem = check_static(request);
-  return problem ? problem->reason : Reason::kNone;
-}
-
 struct Store {
   test::MemoryBase base;
   Table table{base};
@@ -66,62 +58,6 @@ struct Store {
 };
 
 }  // namespace
-
-TEST_CASE("txn: the static checks are etcd's") {
-  struct Row {
-    const char* what;
-    std::vector<RequestOp> success, failure;
-    Reason want;
-  };
-  const Row rows[] = {
-      {"two keys", {put("a"), put("b")}, {}, Reason::kNone},
-      {"one key twice", {put("a"), put("a")}, {}, Reason::kDuplicateKey},
-      {"in both branches", {put("a")}, {put("a")}, Reason::kNone},
-      {"put inside a deleted range", {put("b"), del("a", "c")}, {}, Reason::kDuplicateKey},
-      {"put beside a deleted range", {put("c"), del("a", "c")}, {}, Reason::kNone},
-      {"put behind an open deleted range",
-       {del("a", std::string(1, '\0')), put("z")},
-       {},
-       Reason::kDuplicateKey},
-      {"overlapping deletes", {del("a", "c"), del("b", "d")}, {}, Reason::kNone},
-      {"then and else of one nested", {txn({put("a")}, {put("a")})}, {}, Reason::kNone},
-      {"nested and sibling put", {txn({put("a")}), put("a")}, {}, Reason::kDuplicateKey},
-      {"two nested siblings", {txn({put("a")}), txn({}, {put("a")})}, {}, Reason::kDuplicateKey},
-      {"nested put, outer delete", {txn({put("b")}), del("a", "c")}, {}, Reason::kDuplicateKey},
-      {"empty key", {put("")}, {}, Reason::kKeyMissing},
-      {"empty key in a get", {}, {get("")}, Reason::kKeyMissing},
-      {"empty key in a delete", {txn({del("")})}, {}, Reason::kKeyMissing},
-      {"nothing in an op", {RequestOp{}}, {}, Reason::kKeyNotFound},
-  };
-  for (const Row& row : rows) {
-    CAPTURE(row.what);
-    CHECK(static_check(row.success, row.failure) == row.want);
-  }
-}
-
-TEST_CASE("txn: operations are bounded, nested ones by what is left") {
-  std::vector<RequestOp> many;
-  for (std::size_t i = 0; i < kTxnOpsMax; ++i) many.push_back(get("k"));
-  CHECK(static_check(many) == Reason::kNone);
-  CHECK(static_check({txn(many)}) == Reason::kTooManyOps);
-  many.push_back(get("k"));
-  CHECK(static_check(many) == Reason::kTooManyOps);
-  RequestOp deep = get("k");
-  for (std::size_t i = 0; i <= kTxnDepthMax; ++i) deep = txn({deep});
-  CHECK(static_check({deep}) == Reason::kTooManyOps);
-}
-
-TEST_CASE("txn: puts that contradict themselves are refused before anything is tried") {
-  PutRequest request;
-  request.key = "k";
-  request.value = "v";
-  request.ignore_value = true;
-  CHECK(check_static(request)->reason == Reason::kValueProvided);
-  request.ignore_value = false;
-  request.ignore_lease = true;
-  request.lease = 7;
-  CHECK(check_static(request)->reason == Reason::kLeaseProvided);
-}
 
 TEST_CASE("txn: every compare target, on a key and on none") {
   using enum CompareTarget;
@@ -163,34 +99,6 @@ TEST_CASE("txn: every compare target, on a key and on none") {
     CAPTURE(&row - rows);
     CHECK(store.holds(row.compare) == row.want);
   }
-}
-
-TEST_CASE("txn: operations run in order in one revision, and a get sees what came before it") {
-  Store store;
-  store.put("k", "old");
-  TxnRequest request;
-  request.success = {get("k"), put("k", "new"), get("k"), put("l"), del("k")};
-  const Applied done = store.run(request);
-  CHECK(done.revision == Revision{3});
-  const auto& result = std::get<TxnResult>(done.body);
-  // `k` is put and inside no deleted range but its own: etcd refuses that statically; here it is
-  // only the order that is looked at.
-  REQUIRE(result.responses.size() == 5);
-  CHECK(std::get<RangeResult>(result.responses[0].result).kvs[0].value == "old");
-  CHECK(result.responses[0].revision == Revision{2});
-  CHECK(std::get<RangeResult>(result.responses[2].result).kvs[0].value == "new");
-  CHECK(result.responses[2].revision == Revision{3});
-  CHECK(std::get<DeleteRangeResult>(result.responses[4].result).deleted == 1);
-  RangeRequest past;
-  past.range.key = "k";
-  past.revision = 2;
-  RangeResult out;
-  CHECK(!store.machine.read(past, out));
-  REQUIRE(out.kvs.size() == 1);
-  CHECK(out.kvs[0].value == "old");
-  past.revision = 3;
-  CHECK(!store.machine.read(past, out));
-  CHECK(out.kvs.empty());
 }
 
 TEST_CASE("txn: what cannot be done on the chosen path leaves everything as it was") {
@@ -256,6 +164,34 @@ TEST_CASE("txn: what is read-only and what may be served locally") {
   CHECK(!is_serializable(request));
   request.failure = {txn({del("k")})};
   CHECK(!is_read_only(request));
+}
+
+TEST_CASE("txn: operations run in order in one revision, and a get sees what came before it") {
+  Store store;
+  store.put("k", "old");
+  TxnRequest request;
+  request.success = {get("k"), put("k", "new"), get("k"), put("l"), del("k")};
+  const Applied done = store.run(request);
+  CHECK(done.revision == Revision{3});
+  const auto& result = std::get<TxnResult>(done.body);
+  // `k` is put and inside no deleted range but its own: etcd refuses that statically; here it is
+  // only the order that is looked at.
+  REQUIRE(result.responses.size() == 5);
+  CHECK(std::get<RangeResult>(result.responses[0].result).kvs[0].value == "old");
+  CHECK(result.responses[0].revision == Revision{2});
+  CHECK(std::get<RangeResult>(result.responses[2].result).kvs[0].value == "new");
+  CHECK(result.responses[2].revision == Revision{3});
+  CHECK(std::get<DeleteRangeResult>(result.responses[4].result).deleted == 1);
+  RangeRequest past;
+  past.range.key = "k";
+  past.revision = 2;
+  RangeResult out;
+  CHECK(!store.machine.read(past, out));
+  REQUIRE(out.kvs.size() == 1);
+  CHECK(out.kvs[0].value == "old");
+  past.revision = 3;
+  CHECK(!store.machine.read(past, out));
+  CHECK(out.kvs.empty());
 }
 
 TEST_CASE("command: what is encoded is decoded, and no mutation crashes or reads past the end") {
