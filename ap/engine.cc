@@ -82,7 +82,7 @@ struct Engine::State {
         base(b),
         disk(d),
         sender(s),
-        table(b),
+        table(b, config.base_failed),
         replica(replica_options(config, d), table),
         membership(membership_options(config)),
         requests(replica, table),
@@ -145,10 +145,6 @@ struct Engine::State {
 Engine::Engine(EngineConfig config, Base& base, Disk& disk, Sender& sender, Recovered recovered)
     : state_(std::make_unique<State>(std::move(config), base, disk, sender)) {
   State& s = *state_;
-  s.table.on_base_error([](const Error& error) {
-    trace(Level::kError, "base_error", error.context);
-    CAPSTAN_ASSERT(!"the base cannot be read");
-  });
   s.names.load();
   s.replica.recover(recovered);
   s.names.learn(s.replica.actor().node, s.config.self);

@@ -9,12 +9,14 @@
 // Everything runs on one thread; the only clock is Now.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/disk.h"
 #include "core/limits.h"
 #include "core/request.h"
+#include "core/result.h"
 #include "core/time.h"
 #include "core/types.h"
 
@@ -40,6 +42,8 @@ struct EngineConfig {
   Micros checkpoint_interval = kCheckpointInterval;
   std::size_t log_window_bytes = kLogWindowBytes;  // CP: entries kept in memory behind a checkpoint
   std::uint64_t seed = 0;       // of everything it draws
+  // The base cannot be read. Called instead of answering wrongly; must not return.
+  std::function<void(const Error&)> base_failed;
 };
 
 // What the disk gave back at start.

@@ -1,5 +1,5 @@
-// Keyspace rules: which mode holds a key, and since which epoch. The first release has one rule, the
-// default from --mode; a mode per prefix and a live switch add rules, not fields.
+// Keyspace rules: which mode holds a key, and since which epoch. The first release has one rule,
+// the default from --mode; a mode per prefix and a live switch add rules, not fields.
 #pragma once
 
 #include <string>
@@ -20,8 +20,8 @@ struct KeyspaceRule {
 
 class KeyspaceRules {
  public:
-  explicit KeyspaceRules(Mode mode)
-      : rules_{{"", mode, mode == Mode::kAp ? MergeRule::kLww : MergeRule::kNone, Epoch{1}}} {}
+  KeyspaceRules(Mode mode, Epoch epoch)
+      : rules_{{"", mode, mode == Mode::kAp ? MergeRule::kLww : MergeRule::kNone, epoch}} {}
 
   // The rule with the longest prefix that starts `key`; the default rule matches every key.
   const KeyspaceRule& of(ByteView key) const {

@@ -86,7 +86,7 @@ std::optional<std::string> Table::get(Space space, ByteView key) const {
   if (row != nullptr) return row->erased ? std::nullopt : std::optional<std::string>(row->value());
   Result<std::optional<std::string>> found = base_.get(space, key);
   if (found) return *std::move(found);
-  base_failed(found.error());
+  failed(found.error());
   return std::nullopt;
 }
 
@@ -111,7 +111,7 @@ void Table::scan(Space space, ByteView from, ByteView to, const Visitor& visit) 
   Merge merge(memory, std::less<ByteView>(), visit);
   const Status scanned = base_.scan(
       space, from, to, [&](ByteView key, ByteView value) { return merge.row(key, value); });
-  if (!scanned) return base_failed(scanned.error());
+  if (!scanned) return failed(scanned.error());
   merge.finish();
 }
 
@@ -128,7 +128,7 @@ void Table::scan_back(Space space, ByteView from, ByteView to, const Visitor& vi
   Merge merge(memory, std::greater<ByteView>(), visit);
   const Status scanned = base_.scan_back(
       space, from, to, [&](ByteView key, ByteView value) { return merge.row(key, value); });
-  if (!scanned) return base_failed(scanned.error());
+  if (!scanned) return failed(scanned.error());
   merge.finish();
 }
 
@@ -148,9 +148,9 @@ void Table::reset() {
   frozen_ = nullptr;
 }
 
-void Table::base_failed(const Error& error) const {
-  CAPSTAN_ASSERT(fatal_ != nullptr);
-  fatal_(error);
+void Table::failed(const Error& error) const {
+  CAPSTAN_ASSERT(base_failed_ != nullptr);
+  base_failed_(error);
 }
 
 }  // namespace capstan

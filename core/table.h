@@ -8,9 +8,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/base.h"
 #include "core/memtable.h"
@@ -21,13 +23,14 @@ class Table {
  public:
   using Frozen = std::shared_ptr<const ChangeSource>;  // Base::commit takes it
 
-  explicit Table(const Base& base) : base_(base) {}
+  // An I/O or checksum error of the base is not an answer: it goes to `base_failed`, which stops
+  // the process (node: exit 74; simulator: fault). Without one it is an assertion.
+  explicit Table(const Base& base, std::function<void(const Error&)> base_failed = {})
+      : base_(base), base_failed_(std::move(base_failed)) {}
 
   void put(Space space, ByteView key, ByteView value);
   void erase(Space space, ByteView key);
 
-  // An I/O or checksum error of the base is not an answer: it stops the process through the
-  // handler given to on_base_error (node: exit 74; simulator: fault).
   std::optional<std::string> get(Space space, ByteView key) const;
   // [from, to) ascending; `to` empty: to the end of the space. The table must not be changed by the
   // visitor.
@@ -44,15 +47,13 @@ class Table {
 
   std::size_t bytes() const { return active_->bytes(); }  // that the active part takes
 
-  void on_base_error(std::function<void(const Error&)> handler) { fatal_ = std::move(handler); }
-
  private:
-  void base_failed(const Error& error) const;
+  void failed(const Error& error) const;
 
   const Base& base_;
   std::shared_ptr<Memtable> active_ = std::make_shared<Memtable>();
   std::shared_ptr<const Memtable> frozen_;
-  std::function<void(const Error&)> fatal_;
+  std::function<void(const Error&)> base_failed_;
 };
 
 }  // namespace capstan

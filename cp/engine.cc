@@ -32,7 +32,7 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
       base(b),
       disk(d),
       sender(s),
-      table(b),
+      table(b, config.base_failed),
       machine(table),
       rng(config.seed ^ config.self.value) {
   for (const Member& member : config.members) names[member.id] = member.name;
@@ -269,10 +269,6 @@ void Engine::stop(std::move_only_function<void()> done) {
   state_->stopped = std::move(done);
   state_->stop_deadline = state_->now.monotonic + kSecond;
   state_->raft->transfer_leadership();
-}
-
-void Engine::on_base_error(std::function<void(const Error&)> handler) {
-  state_->table.on_base_error(std::move(handler));
 }
 
 const Raft& Engine::raft() const { return *state_->raft; }

@@ -46,10 +46,6 @@ class Engine final : public capstan::Engine {
   bool ready() const override;
   void stop(std::move_only_function<void()> done) override;
 
-  // The base cannot be read: not an answer. Called instead of returning wrong data; must not
-  // return.
-  void on_base_error(std::function<void(const Error&)> handler);
-
   // For oracles and tests. The digest covers every change of the state since revision 1, in order,
   // so two members that have applied the same index must have the same one.
   const Raft& raft() const;

@@ -11,6 +11,7 @@ namespace capstan::node {
 namespace {
 
 constexpr Micros kAskAllPatience = 2 * kSecond;
+constexpr Micros kElsewhereWait = 10 * kMillisecond;
 
 void write_all(std::FILE* to, const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), to);
@@ -200,15 +201,30 @@ int Cli::unreachable(const ApiAnswer& answer, bool is_write) const {
   return code;
 }
 
-// A member that the one who refused does not reach, by name; empty: none is known.
+// Whoever the refusing node does not reach is on another side. One that says it can serve is the
+// way out; one that is silent may be; one that is down or alone as well is not. They have no more
+// than a moment for it, since the refusal itself must not be late.
 std::string Cli::elsewhere(const ApiAnswer& answer) {
   const ApiAnswer status = client_->ask({answer.at, "GET", "/api/v1/status", ""});
-  if (const auto* result = std::get_if<StatusResult>(&status.reply.body)) {
-    for (const PeerStatus& peer : result->peers) {
-      if (!peer.self && !peer.reachable) return peer.name;
-    }
+  const auto* result = std::get_if<StatusResult>(&status.reply.body);
+  if (result == nullptr) return {};
+  std::vector<ApiCall> calls;
+  std::vector<std::string> names;
+  for (const PeerStatus& peer : result->peers) {
+    const std::optional<HostPort> at = client_address(peer);
+    if (peer.self || peer.reachable || !at) continue;
+    calls.push_back({*at, "GET", "/api/v1/status", ""});
+    names.push_back(peer.name);
   }
-  return {};
+  const std::vector<ApiAnswer> theirs = ApiClient(kElsewhereWait).ask_all(calls);
+  std::string silent;
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    const auto* other = std::get_if<StatusResult>(&theirs[i].reply.body);
+    if (other != nullptr && other->alone_for < 0)
+      return "Elsewhere it works: --node " + names[i] + ". ";
+    if (theirs[i].failure == ApiAnswer::Failure::kSilent && silent.empty()) silent = names[i];
+  }
+  return silent.empty() ? "" : "The other side may work: --node " + silent + ". ";
 }
 
 int Cli::refuse(const ApiAnswer& answer, bool is_read) {
@@ -226,8 +242,7 @@ int Cli::refuse(const ApiAnswer& answer, bool is_read) {
   if (verbose() && !answer.write_id.empty()) complain("write " + answer.write_id);
   // the way out, as far as the sentence has not said it
   if (reply.reason == Reason::kNoQuorum && text.find("--node") == std::string::npos) {
-    const std::string other = elsewhere(answer);
-    complain((other.empty() ? "" : "The other side may work: --node " + other + ". ") +
+    complain(elsewhere(answer) +
              (is_read ? "What this node has: --stale." : "Old values here: capstan get --stale."));
   }
   return code;

@@ -54,6 +54,7 @@ class Cli {
  private:
   Cli() = default;
   std::optional<std::vector<HostPort>> endpoints(int* exit) const;
+  // The way out of a refusal for want of a quorum, as a sentence; empty: none is known.
   std::string elsewhere(const ApiAnswer& answer);
 
   std::string command_;

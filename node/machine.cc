@@ -26,7 +26,7 @@ struct Machine::ApSender final : ap::Sender {
 
 Machine::Machine(MachineConfig config, Base& base, Disk& disk, PeerSender& sender,
                  Recovered recovered)
-    : config_(std::move(config)), rules_(config_.mode) {
+    : config_(std::move(config)), rules_(config_.mode, config_.engine.epoch) {
   if (config_.mode == Mode::kCp) {
     cp_sender_ = std::make_unique<CpSender>(sender);
     cp_ =

@@ -8,7 +8,6 @@
 
 #include "core/check.h"
 #include "core/trace.h"
-#include "cp/engine.h"
 #include "net/codec_ap.h"
 #include "net/codec_cp.h"
 #include "node/exit_codes.h"
@@ -109,6 +108,7 @@ void Node::Parts::make_machine() {
   with.engine.heartbeat_interval = config.heartbeat_interval;
   with.engine.election_timeout = config.election_timeout;
   with.engine.seed = entropy();
+  with.engine.base_failed = stop_at_once;
   for (const ConfiguredMember& member : config.members) {
     with.engine.members.push_back({member.id, member.name});
     with.addresses.push_back(
@@ -129,7 +129,6 @@ void Node::Parts::make_machine() {
   started = net::Loop::clock();
   machine =
       std::make_unique<Machine>(std::move(with), *data.base, *disk, *this, std::move(recovered));
-  if (cp::Engine* engine = machine->cp_engine()) engine->on_base_error(stop_at_once);
 }
 
 Status Node::Parts::open_ports() {

@@ -151,9 +151,8 @@ TEST_CASE("table: a base that cannot answer stops the process, it does not say n
   test::MemoryBase base;
   REQUIRE(base.commit({{Space::kNow, "k", "v"}}).has_value());
   base.rot(Space::kNow, "k");
-  Table table(base);
   std::vector<ErrorCode> fatal;
-  table.on_base_error([&](const Error& error) { fatal.push_back(error.code); });
+  Table table(base, [&](const Error& error) { fatal.push_back(error.code); });
   table.get(Space::kNow, "k");
   table.scan(Space::kNow, "", "", [](ByteView, ByteView) { return true; });
   table.scan_back(Space::kNow, "", "", [](ByteView, ByteView) { return true; });

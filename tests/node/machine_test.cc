@@ -43,19 +43,26 @@ class ManualDisk final : public Disk {
   std::uint64_t position_ = 0;
 };
 
+// Stands in for the end of the process.
+struct BaseFailed {
+  ErrorCode code;
+};
+
 struct Nowhere final : PeerSender {
   void send(MemberId, PeerMessage) override {}
 };
 
 // A cluster of one in the given mode, driven turn by turn; or one of several, the others silent.
 struct Alone {
-  explicit Alone(Mode mode, std::size_t members = 1) {
+  explicit Alone(Mode mode, std::size_t members = 1, test::MemoryBase with = {})
+      : base(std::move(with)) {
     MachineConfig config;
     config.mode = mode;
     config.engine.cluster = {7};
     config.engine.self = {11};
     config.engine.name = "n1";
     config.engine.node = {13};
+    config.engine.base_failed = [](const Error& error) { throw BaseFailed{error.code}; };
     for (std::size_t i = 0; i < members; ++i) {
       config.engine.members.push_back({{11 + i}, "n" + std::to_string(i + 1)});
     }
@@ -127,6 +134,28 @@ TEST_CASE("machine: in both modes a put is acknowledged after the disk, and then
     REQUIRE(kvs.size() == 1);
     CHECK(kvs[0].value == "v");
     CHECK(node.machine->pending() == 0);
+  }
+}
+
+TEST_CASE("machine: a base that cannot be read ends the node in both modes, already at its start") {
+  struct Row {
+    Mode mode;
+    Space space;
+    const char* key;  // read while a node starts
+  };
+  for (const Row& row :
+       {Row{Mode::kCp, Space::kMeta, "cp/state"}, Row{Mode::kAp, Space::kMeta, "ap.n"}}) {
+    CAPTURE(to_text(row.mode));
+    test::MemoryBase base;
+    base.rot(row.space, row.key);
+    CHECK_THROWS_AS(Alone(row.mode, 1, std::move(base)), BaseFailed);
+  }
+  for (const Mode mode : {Mode::kCp, Mode::kAp}) {
+    CAPTURE(to_text(mode));
+    Alone node(mode);
+    node.settle();
+    node.base.rot(mode == Mode::kCp ? Space::kNow : Space::kCell, "k");
+    CHECK_THROWS_AS(node.ask(get("k")), BaseFailed);
   }
 }
 

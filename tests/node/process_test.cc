@@ -83,6 +83,7 @@ TEST_CASE(
   CHECK(refused.out.empty());
   CHECK(contains(refused.err, "refused: no quorum. n1 reaches 1 of 3 voters (needs 2)"));
   CHECK(contains(refused.err, "Not applied"));
+  CHECK(contains(refused.err, "--node n2"));
   const RunResult read = cluster.run({"get", "key1", "--node=n1"});
   CHECK(read.exit == 4);
   const RunResult stale = cluster.run({"get", "key1", "--node=n1", "--stale"});
@@ -96,6 +97,22 @@ TEST_CASE(
   REQUIRE(cluster.run({"lab", "heal"}).exit == 0);
   const RunResult healed = cluster.run_until_ok({"get", "key1", "--node=n1"});
   CHECK(healed.out == "other\n");
+}
+
+TEST_CASE("a refusal names no way out where there is none: one node down, one alone as well") {
+  TestCluster cluster(Mode::kCp, 3);
+  wait_serving(cluster, 3);
+  cluster.kill(1);
+  REQUIRE(cluster.run({"lab", "cut", "n1", "/", "n3"}).exit == 0);
+  RunResult refused;
+  for (int i = 0; i < 2000 && refused.exit != 4; ++i) {
+    refused = cluster.run({"put", "k", "v", "--node=n1"});
+  }
+  INFO(refused.out, refused.err);
+  CHECK(refused.exit == 4);
+  CHECK(contains(refused.err, "n1 reaches 1 of 3"));
+  CHECK(!contains(refused.err, "--node"));
+  CHECK(contains(refused.err, "--stale"));
 }
 
 TEST_CASE("AP under a cut: both sides accept as ok (local), and agree after the heal") {

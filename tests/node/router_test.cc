@@ -23,13 +23,14 @@ TxnRequest txn_of(std::vector<RequestOp> success) {
 }  // namespace
 
 TEST_CASE("router: with one rule every request falls under it, keys or none") {
-  const KeyspaceRules rules(Mode::kAp);
+  const KeyspaceRules rules(Mode::kAp, Epoch{4});
   const RequestBody bodies[] = {put("a"), StatusRequest{}, BooksRequest{},
                                 txn_of({put_op("a"), put_op("z")})};
   for (const RequestBody& body : bodies) {
     const KeyspaceRule* rule = route(rules, body);
     REQUIRE(rule != nullptr);
     CHECK(rule->mode == Mode::kAp);
+    CHECK(rule->epoch == Epoch{4});
     CHECK(rule->merge == MergeRule::kLww);
   }
 }
