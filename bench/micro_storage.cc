@@ -1,12 +1,11 @@
-// The storage floor, piece by piece: log, table, base, coding, hashes.
-//
-//     micro --benchmark_filter=wal    (TMPDIR says which disk)
+// The storage floor, piece by piece: log, table, base, coding, hashes. TMPDIR says which disk.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 
+#include "bench/no_base.h"
 #include "core/base.h"
 #include "core/coding.h"
 #include "core/hash.h"
@@ -60,23 +59,6 @@ BENCHMARK(wal_append)
     ->UseRealTime();
 
 std::string key_of(std::uint64_t n) { return "key-" + std::to_string(10'000'000 + n); }
-
-// A base that holds nothing, so that only the table is measured.
-class NoBase final : public Base {
- public:
-  Result<std::optional<std::string>> get(Space, ByteView) const override { return std::nullopt; }
-  Status scan(Space, ByteView, ByteView, const Visitor&) const override { return {}; }
-  Status scan_back(Space, ByteView, ByteView, const Visitor&) const override { return {}; }
-  Result<std::unique_ptr<BaseView>> view() const override {
-    return fail(ErrorCode::kNotFound, "no view");
-  }
-  Status install() override { return {}; }
-  Status drop_staged() override { return {}; }
-  std::uint64_t bytes_used() const override { return 0; }
-
- protected:
-  Status write(Generation, const ChangeSource&) override { return {}; }
-};
 
 // Random puts of 256-byte values; a freeze at each 64 MiB, as in a node.
 void table_put(benchmark::State& state) {
@@ -188,5 +170,3 @@ BENCHMARK(histogram_record);
 
 }  // namespace
 }  // namespace capstan
-
-BENCHMARK_MAIN();
