@@ -283,15 +283,10 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
     taken.clear();
     taken_term = term;
   }
-  Taken& seen = taken[from];
-  if (seen.origin != forward.origin) {
-    // Another life of that process; an earlier one has nothing to say any more.
-    if (seen.origin.node == forward.origin.node &&
-        seen.origin.incarnation > forward.origin.incarnation) {
-      return;
-    }
-    seen = {forward.origin, {}};
-  }
+  Taken& seen = taken[forward.origin.node];
+  // An earlier life of that process has nothing to say any more.
+  if (seen.incarnation > forward.origin.incarnation) return;
+  if (seen.incarnation < forward.origin.incarnation) seen = {forward.origin.incarnation, {}};
   const std::uint64_t newest = seen.numbers.empty() ? 0 : *seen.numbers.rbegin();
   if (forward.number + kForwardWindow <= newest) return;
   if (!seen.numbers.insert(forward.number).second) return;

@@ -149,12 +149,13 @@ struct Engine::State {
   std::deque<std::uint64_t> queue;
   std::uint64_t last_forward = 0;
   std::map<std::uint64_t, Given> forwards;  // not resolved yet
-  // Leader: what followers forwarded, and the numbers taken in this term.
+  // Leader: what followers forwarded, and the numbers taken in this term: by disk, not by member,
+  // because a packet of a disk that has since been replaced may still arrive, and arrive twice.
   struct Taken {
-    Actor origin;
+    Incarnation incarnation = 0;
     std::set<std::uint64_t> numbers;
   };
-  std::map<MemberId, Taken> taken;
+  std::map<NodeId, Taken> taken;
   std::deque<std::string> forwarded;
   Term taken_term;
 

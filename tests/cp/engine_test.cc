@@ -189,6 +189,30 @@ TEST_CASE("engine: a forward that arrives twice is one write") {
   CHECK(kvs[0].version == 1);
 }
 
+TEST_CASE("engine: a forward of a disk that was wiped since, arriving again, is still one write") {
+  CpCluster cluster(3);
+  const int leader = cluster.elect();
+  const int follower = follower_of(cluster, leader);
+  std::vector<cp::Message> copies;
+  cluster.filter = [&](int from, int, const cp::Message& m) {
+    if (from == follower && std::holds_alternative<cp::Forward>(m.body)) copies.push_back(m);
+    return true;
+  };
+  CHECK(cluster.put_now(follower, "k", "old disk").outcome == Outcome::kOk);
+  cluster.crash(follower);
+  cluster.wipe(follower);
+  cluster.start(follower);
+  CHECK(cluster.put_now(follower, "k", "new disk").outcome == Outcome::kOk);
+  REQUIRE(copies.size() == 2);
+  REQUIRE(cluster.leader() == leader);
+  for (const cp::Message& copy : copies) cluster.inject(follower, leader, copy);
+  cluster.run(5);
+  const auto kvs = std::get<RangeResult>(cluster.get_now(leader, "k").body).kvs;
+  REQUIRE(kvs.size() == 1);
+  CHECK(kvs[0].version == 2);
+  CHECK(kvs[0].value == "new disk");
+}
+
 TEST_CASE("engine: the leader killed, the next write is acknowledged within 300 ms") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
