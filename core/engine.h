@@ -1,5 +1,6 @@
 // Engine: one of the two ways to hold a key. cp/engine.h and ap/engine.h implement it; node/ routes
-// by keyspace rule; net/ feeds it; tests/sim runs the same code on simulated time, disk and network.
+// by keyspace rule; net/ feeds it; tests/sim runs the same code on simulated time, disk and
+// network.
 //
 // A shell drives it in turns. Nothing leaves between begin_turn() and end_turn(): all commands of a
 // turn share one log entry and one group on disk, all frames to a peer one write.
@@ -41,7 +42,7 @@ struct EngineConfig {
   std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
   Micros checkpoint_interval = kCheckpointInterval;
   std::size_t log_window_bytes = kLogWindowBytes;  // CP: entries kept in memory behind a checkpoint
-  std::uint64_t seed = 0;       // of everything it draws
+  std::uint64_t seed = 0;                          // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;
 };
@@ -52,7 +53,9 @@ struct Recovered {
   bool fresh = true;                     // nothing was ever written here
   std::string impaired;                  // not empty: records are missing (core/wal.h), and why
   std::uint64_t impaired_position = 0;   // `records` below it came before what is missing
-  std::vector<RecoveredRecord> salvaged; // from what is missing: not to be applied, only remembered
+  std::uint64_t impaired_last = 0;       // `records` from it on came after all that is missing
+  // From what is missing: not to be applied, only remembered.
+  std::vector<RecoveredRecord> salvaged;
 };
 
 class Engine {

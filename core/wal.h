@@ -40,6 +40,9 @@ class Wal {
   struct Impaired {
     std::uint64_t position =
         0;  // of the first bad group; records from here to the gap's end are lost
+    // The same of the last gap, where there are several: a log may rot again behind a gap that is
+    // not released yet. Only what lies behind this one was written by somebody who knew of it all.
+    std::uint64_t last_position = 0;
     std::string why;
   };
   struct Recovery;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/mutants.h"
 #include "core/wal_state.h"
 
 namespace capstan {
@@ -93,7 +94,7 @@ class Recoverer {
                     .gap_why = {}};
     if (in_gap_) {
       start.header.first_group = highest_ + 1 + kGapJump;
-      start.header.gap_from = out_.impaired->position;
+      start.header.gap_from = out_.impaired->last_position;
       start.header.gap_why = out_.impaired->why;
     } else if (!segments_.empty()) {
       start.header = *segments_.back().header;
@@ -129,8 +130,14 @@ class Recoverer {
   }
 
   void damage(std::string why) {
+    if (!in_gap_) gap(next_, std::move(why));
     in_gap_ = true;
-    if (!out_.impaired) out_.impaired = {.position = next_, .why = std::move(why)};
+  }
+
+  void gap(std::uint64_t from, std::string why) {
+    if (!out_.impaired) out_.impaired = {.position = from, .last_position = from, .why = {}};
+    out_.impaired->last_position = from;
+    out_.impaired->why = std::move(why);
   }
 
   Status read_header(Directory& directory, OnDisk& segment) {
@@ -187,7 +194,7 @@ class Recoverer {
     const bool first = i == 0;
     const bool consecutive = first || segments_[i - 1].sequence + 1 == header.sequence;
     if (header.gap_from != 0 && !first) {  // at the front it has been released
-      if (!out_.impaired) out_.impaired = {.position = header.gap_from, .why = header.gap_why};
+      gap(header.gap_from, header.gap_why);
       in_gap_ = false;
     } else if (in_gap_) {
       return;
@@ -230,7 +237,7 @@ class Recoverer {
       if (found.header) {
         some = true;
         highest_ = std::max(highest_, found.header->number);
-        if (!in_gap_ && found.header->durable >= next_) {
+        if (!in_gap_ && found.header->durable >= next_ && !mutants::rot_cut_as_torn) {
           damage(where + ": group " + std::to_string(next_) + " was durable and is bad");
         }
         if (found.whole) whole.push_back(at);

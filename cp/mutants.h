@@ -1,6 +1,7 @@
 // Planted bugs: each makes one rule of the protocol false, so that the simulator can show that it
 // would notice (docs/testing.md). Compiled in only under CAPSTAN_MUTANTS; otherwise every switch is
-// a constant false and costs nothing. Numbers are those of the list of planted bugs.
+// a constant false and costs nothing. Numbers are those of the list of planted bugs; 31, rot cut as
+// a torn tail, is the log's own (core/mutants.h).
 #pragma once
 
 namespace capstan::cp {

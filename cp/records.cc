@@ -142,8 +142,9 @@ Replayed replay(const Recovered& recovered, EntryId base, const Config& config) 
   }
   RaftState& state = out.state;
   if (hard) state.hard = *hard;
-  // A hard state written behind the gap knows of it: it is impaired, or has been restored since.
-  const bool told = hard && hard_position >= recovered.impaired_position;
+  // A hard state written behind the last gap knows of it: it is impaired, or has been restored
+  // since.
+  const bool told = hard && hard_position >= recovered.impaired_last;
   const bool lost = !recovered.impaired.empty() && !told;
   // Something was written, but no hard state is left of it: we cannot know what we promised.
   const bool amnesia = !hard && (base.index.value > 0 || !suffix.entries.empty());

@@ -122,6 +122,7 @@ void Node::Parts::make_machine() {
   if (data.log.impaired) {
     recovered.impaired = data.log.impaired->why;
     recovered.impaired_position = data.log.impaired->position;
+    recovered.impaired_last = data.log.impaired->last_position;
     recovered.salvaged = std::move(data.log.salvaged);
     trace(Level::kError, "log_impaired", data.log.impaired->why,
           {{"position", std::to_string(data.log.impaired->position)}});

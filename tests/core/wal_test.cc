@@ -201,9 +201,7 @@ TEST_CASE("wal: a bad last group is torn while nothing proves it, and rot once i
 
 TEST_CASE("wal: what was found at a start counts as durable at the next") {
   FaultFs fs = disk_with(3);
-  {
-    reopened(*fs.directory("wal"));
-  }  // found r0..r2, told its engine
+  { reopened(*fs.directory("wal")); }  // found r0..r2, told its engine
   const std::vector<std::size_t> offsets = group_offsets(fs.image(kFirst));
   fs.flip(kFirst, offsets[2] + wal::kGroupHeaderBytes, 1);
   const auto directory = fs.directory("wal");
@@ -237,6 +235,32 @@ TEST_CASE("wal: an impaired log goes on behind the gap, and is whole once the ga
   const Wal::Recovery log = reopened(*directory);
   CHECK(!log.impaired);
   CHECK(heads(log.records) == std::vector<std::string>{"refilled", "later"});
+}
+
+TEST_CASE("wal: a log that rots again behind a gap names the first gap and the last") {
+  FaultFs fs = disk_with(5);
+  fs.flip(kFirst, group_offsets(fs.image(kFirst))[2], 1);
+  const auto directory = fs.directory("wal");
+  std::uint64_t second = 0;
+  {
+    Wal::Recovery log = reopened(*directory);
+    append(*log.wal, "refilled");
+    second = append(*log.wal, "will rot");
+    append(*log.wal, "lost too");
+  }
+  const std::vector<std::string> names = fs.names("wal");
+  const std::string active = "wal/" + *std::ranges::find_if(names, [&](const std::string& name) {
+                               return fs.image("wal/" + name).find("will rot") != std::string::npos;
+                             });
+  fs.flip(active, fs.image(active).find("will rot"), 1);
+  for (int start = 0; start < 2; ++start) {  // and says the same again at the next start
+    CAPTURE(start);
+    const Wal::Recovery log = reopened(*directory);
+    REQUIRE(log.impaired.has_value());
+    CHECK(log.impaired->position == 3);
+    CHECK(log.impaired->last_position == second);
+    CHECK(heads(log.records) == std::vector<std::string>{"r0", "r1", "refilled"});
+  }
 }
 
 TEST_CASE("wal: segments roll, are released, recycled, and their old records stay dead") {

@@ -164,7 +164,7 @@ void CpCluster::start(int n) {
   recovered.records = node.disk->recovered();
   recovered.fresh = recovered.records.empty() && node.impaired.empty();
   recovered.impaired = node.impaired;
-  recovered.impaired_position = node.impaired_position;
+  recovered.impaired_position = recovered.impaired_last = node.impaired_position;
   node.engine =
       std::make_unique<cp::Engine>(config, *node.base, *node.disk, node, std::move(recovered));
   for (auto& [m, other] : nodes_) {

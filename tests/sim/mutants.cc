@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "ap/mutants.h"
+#include "core/mutants.h"
 #include "cp/mutants.h"
 
 namespace capstan::sim {
@@ -29,6 +30,7 @@ const Named kApBugs[] = {
 }  // namespace
 
 bool plant(Mode mode, const std::string& name) {
+  if (mode == Mode::kCp && name == "31") return mutants::rot_cut_as_torn = true;
   if (mode == Mode::kCp) {
     cp::Mutants::set(std::atoi(name.c_str()));
     return std::atoi(name.c_str()) > 0;
