@@ -67,12 +67,16 @@ void Raft::try_form() {
       continue;
     }
     const Actor* us = find_life(hello.roll, options_.self);
-    if (hello.standing == Standing::kNormal && us != nullptr && *us == hard_.life) {
+    if (us == nullptr && hello.standing == Standing::kImpaired) continue;  // it may have lost us
+    if (us != nullptr && *us == hard_.life) {
       hard_.roll = hello.roll;  // formed with this very disk, while we were slow to hear
       set_standing(Standing::kNormal);
       campaign_soon({});
       return say("formed", "the cluster was formed with this disk");
     }
+    // A life of its own: others hear of it before our disk has it, and a crash in between makes us
+    // fresh again, which must not look like the disk that the cluster was formed with.
+    hard_.life = options_.life;
     set_standing(Standing::kImpaired);
     return say("impaired", "the cluster was formed before this disk was written");
   }

@@ -29,6 +29,7 @@ struct MemberOptions {
   cp::Standing standing = cp::Standing::kNormal;
   int members = 3;
   std::uint64_t seed = 1;
+  Incarnation incarnation = 0;  // of the life to announce
 };
 
 inline cp::Raft member(const MemberOptions& options) {
@@ -47,7 +48,7 @@ inline cp::Raft member(const MemberOptions& options) {
   }
   cp::RaftOptions raft;
   raft.self = options.self;
-  raft.life = life_of(options.self);
+  raft.life = {life_of(options.self).node, options.incarnation};
   return cp::Raft(raft, std::move(state), Rng{options.seed});
 }
 

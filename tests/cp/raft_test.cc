@@ -397,6 +397,30 @@ TEST_CASE(
   CHECK(wiped.standing() == Standing::kImpaired);
 }
 
+TEST_CASE("standing: a disk that forgot in a crash that it is impaired finds it out again") {
+  Roll roll = full_roll();
+  roll[0].life = {NodeId{999}, 0};  // formed with another disk of ours
+  Raft first = member({.standing = Standing::kFresh, .incarnation = 1});
+  first.step(k2, Message{{5}, Hello{Standing::kNormal, life_of(k2), roll}});
+  REQUIRE(first.standing() == Standing::kImpaired);
+  roll[0].life = first.hello().life;  // k2 has heard of it; then we crash, before our disk has
+  Raft again = member({.standing = Standing::kFresh, .incarnation = 2});
+  again.step(k2, Message{{5}, Hello{Standing::kNormal, life_of(k2), roll}});
+  CHECK(again.standing() == Standing::kImpaired);
+}
+
+TEST_CASE(
+    "standing: a fresh disk hears from an impaired member too that it was there at the start") {
+  Raft late = member({.standing = Standing::kFresh});
+  late.step(k2, Message{{5}, Hello{Standing::kImpaired, life_of(k2), full_roll()}});
+  CHECK(late.standing() == Standing::kNormal);
+  // An impaired member whose roll lacks us may have lost that: it settles nothing.
+  Raft unknown = member({.standing = Standing::kFresh});
+  unknown.step(k2, Message{{5}, Hello{Standing::kImpaired, life_of(k2), {}}});
+  unknown.step(k3, Message{{5}, Hello{Standing::kFresh, life_of(k3), {}}});
+  CHECK(unknown.standing() == Standing::kFresh);
+}
+
 TEST_CASE(
     "standing: who is fresh or impaired neither votes nor campaigns, and its word is marked") {
   for (const Standing standing : {Standing::kFresh, Standing::kImpaired}) {
