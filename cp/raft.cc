@@ -97,14 +97,17 @@ void Raft::step(MemberId from, const Message& message) {
   if (message.term < hard_.term) return step_lower_term(from, message);
   if (message.term > hard_.term) {
     if (const VoteRequest* ask = std::get_if<VoteRequest>(&message.body)) {
-      // While we hear a leader, an election would only disturb. [Raft §6]
-      if (!ask->transfer && hears_leader()) return;
+      // While we hear a leader, an election would only disturb [Raft §6]; unless it is the leader
+      // itself that asks, in a later term than the one it led.
+      if (!ask->transfer && hears_leader() && from != leader_) return;
       if (!ask->pre) become_follower(message.term, {});
     } else if (const VoteReply* reply = std::get_if<VoteReply>(&message.body);
                reply != nullptr && reply->pre && reply->granted) {
       // The term is the one we asked about; nobody is in it yet.
     } else {
+      const Role before = role_;
       become_follower(message.term, {});
+      if (before != Role::kFollower) campaign_if_nobody_won(before);
     }
   }
   dispatch(from, message);
@@ -167,7 +170,8 @@ void Raft::tick() {
   if (!counts() || installing_ || !is_voter(options_.self)) return draw_timeout();
   campaign(true, false);
   // A connection that broke is asked about again soon: the others may not have seen it break yet.
-  evidence_tick_ = evidence && role_ == Role::kPreCandidate ? tick_ + 4 : 0;
+  const bool again = evidence && evidence_lasts_ && role_ == Role::kPreCandidate;
+  evidence_tick_ = again ? tick_ + 4 : 0;
 }
 
 Result<Index> Raft::propose(SharedBytes commands) {

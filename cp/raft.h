@@ -231,6 +231,7 @@ class Raft {
   bool hears_leader() const;
   void draw_timeout();
   void campaign_soon(MemberId without);
+  void campaign_if_nobody_won(Role before);
   void on_timeout_now(MemberId from);
   void check_quorum();
 
@@ -286,7 +287,8 @@ class Raft {
   std::uint64_t tick_ = 0;
   std::uint64_t leader_tick_ = 0;    // when the leader was last heard
   std::uint64_t timeout_tick_ = 0;   // when to campaign
-  std::uint64_t evidence_tick_ = 0;  // when to campaign on a lost connection; 0: no evidence
+  std::uint64_t evidence_tick_ = 0;  // when to campaign though no timeout has passed; 0: no reason
+  bool evidence_lasts_ = false;      // ... and again, until a leader is heard
   bool leader_cut_ = false;          // our connection to leader_ is gone
   std::set<MemberId> connected_;
 

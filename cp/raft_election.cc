@@ -26,6 +26,24 @@ void Raft::campaign_soon(MemberId without) {
     if (voter < options_.self && voter != without) ++before_us;
   }
   evidence_tick_ = tick_ + 1 + 2 * before_us;
+  evidence_lasts_ = true;
+}
+
+// A newer term has ended what we were doing, and it was not its leader who told us. Somebody
+// campaigns in it and is about to win, or did and has lost: then a timeout would pass before anyone
+// asked again. Whoever wins is heard within a heartbeat. After that we ask, once; the old leader
+// first, whose log is the best guess, then candidates, who had reason to ask already. It is no
+// storm: a term has one leader at most, a candidate learns of each newer term once, and it takes a
+// quorum that hears no leader to make another.
+void Raft::campaign_if_nobody_won(Role before) {
+  if (evidence_tick_ != 0) return;  // we look soon as it is
+  std::uint64_t turn = 0;
+  if (before != Role::kLeader) {
+    turn = 2 + 2 * static_cast<std::uint64_t>(std::ranges::count_if(
+                       config().voters, [this](MemberId voter) { return voter < options_.self; }));
+  }
+  evidence_tick_ = tick_ + static_cast<std::uint64_t>(options_.heartbeat_ticks) + turn;
+  evidence_lasts_ = false;
 }
 
 void Raft::campaign(bool pre, bool transfer) {

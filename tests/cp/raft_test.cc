@@ -218,6 +218,69 @@ TEST_CASE("raft 6.2: a leader that hears no majority for E steps down") {
   CHECK(!raft.leader());
 }
 
+// Ticks until it asks for pre-votes; 0: not within `most`.
+int ticks_until_it_asks(Raft& raft, int most) {
+  for (int i = 1; i <= most; ++i) {
+    raft.tick();
+    if (raft.role() == Role::kPreCandidate) return i;
+  }
+  return 0;
+}
+
+TEST_CASE("raft: a leader deposed by a newer term alone asks for its office back, once") {
+  Raft raft = established_leader({.term = 3});
+  raft.step(k2, Message{{4}, HeartbeatReply{{}, {}, {}, true, false}});
+  CHECK(raft.role() == Role::kFollower);
+  CHECK(ticks_until_it_asks(raft, 24) == 5);
+  const Ready ready = raft.take_ready();
+  REQUIRE(ready.send_now.size() == 2);
+  CHECK(std::get<VoteRequest>(ready.send_now[0].message.body).pre);
+  CHECK(ready.send_now[0].message.term == Term{5});
+  for (int i = 0; i < 24; ++i) raft.tick();  // unanswered, it waits for its timeout again
+  CHECK(raft.take_ready().send_now.empty());
+}
+
+TEST_CASE("raft: a deposed leader that hears the new one, or has voted for it, lets it be") {
+  Raft hears = established_leader({.term = 3});
+  hears.step(k2, Message{{4}, HeartbeatReply{{}, {}, {}, true, false}});
+  hears.step(k3, heartbeat(4));
+  CHECK(ticks_until_it_asks(hears, 24) == 0);
+  CHECK(hears.leader() == k3);
+
+  Raft votes = established_leader({.term = 3});
+  votes.step(k2, Message{{4}, HeartbeatReply{{}, {}, {}, true, false}});
+  for (int i = 0; i < 4; ++i) votes.tick();
+  votes.step(k3, ask(4, {{3}, votes.log().last_index()}));
+  CHECK(ticks_until_it_asks(votes, 24) == 6);
+}
+
+TEST_CASE("raft: a follower lets its own leader ask in a later term, and nobody else") {
+  for (const MemberId asks : {k2, k3}) {
+    Raft raft = member({.term = 3, .log_terms = {3}});
+    raft.step(k2, heartbeat(3));
+    raft.take_ready();
+    raft.step(asks, ask(4, {{3}, {1}}, true));
+    CHECK(raft.take_ready().send_now.size() == (asks == k2 ? 1 : 0));
+    raft.step(asks, ask(4, {{3}, {1}}));
+    CHECK(raft.take_ready().send_after_durable.size() == (asks == k2 ? 1 : 0));
+    CHECK(raft.term() == Term{asks == k2 ? 4u : 3u});
+  }
+}
+
+TEST_CASE("raft: who asks for a term that is over by then asks for the next one soon, in turn") {
+  for (const MemberId self : {k1, k2, k3}) {
+    Raft raft = member({.self = self, .term = 3});
+    REQUIRE(ticks_until_it_asks(raft, 50) >= 25);
+    raft.take_ready();
+    const MemberId other = self == k1 ? k2 : k1;
+    raft.step(other, Message{{7}, VoteReply{true, false, life_of(other), {}}});
+    CHECK(raft.role() == Role::kFollower);
+    CHECK(raft.term() == Term{7});
+    CHECK(ticks_until_it_asks(raft, 24) == static_cast<int>(5 + 2 * self.value));
+    CHECK(raft.take_ready().send_now.at(0).message.term == Term{8});
+  }
+}
+
 TEST_CASE("raft: a member that does not count holds up no leader") {
   Raft raft = leader({.term = 3});
   for (int i = 0; i < 26; ++i) {

@@ -7,6 +7,8 @@
 //   > get n1 color            linearizable           > stale n1 color  from its own state
 //   > cut n1 / n2,n3   > heal   > crash n1   > wipe n1   > rot n1   > start n1   > stop n1
 //   > hold n1   > free n1     its disk makes nothing durable; goes on
+//   > break n1                its connections break and can be used again at once
+//   > lose votes   > pass votes    requests for votes (not pre-votes) vanish; arrive again
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -53,6 +55,13 @@ class Story {
       cluster_->cut(std::move(side));
     } else if (verb == "heal") {
       cluster_->heal();
+    } else if (verb == "lose") {
+      cluster_->filter = [](int, int, const cp::Message& message) {
+        const auto* ask = std::get_if<cp::VoteRequest>(&message.body);
+        return ask == nullptr || ask->pre;
+      };
+    } else if (verb == "pass") {
+      cluster_->filter = nullptr;
     } else {
       on_node(verb, node_of(first), first, second);
     }
@@ -83,6 +92,13 @@ class Story {
       cluster_->wipe(n);
     } else if (verb == "rot") {
       cluster_->rot(n);
+    } else if (verb == "break") {
+      for (int other = 1; other <= members_; ++other) {
+        if (other == n || !cluster_->up(other)) continue;
+        for (const auto& [end, peer] : {std::pair{n, other}, std::pair{other, n}}) {
+          cluster_->engine(end).peer_disconnected(CpCluster::id(peer));
+        }
+      }
     } else if (verb == "hold" || verb == "free") {
       cluster_->disk(n).held = verb == "hold";
     } else {
