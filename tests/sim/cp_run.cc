@@ -44,7 +44,9 @@ class CpRun {
     hooks.turned = [this](int node) { oracle_.turned(node); };
     hooks.whole = [this](int node) {
       const cp::Engine* engine = cluster_.node(node).machine()->cp_engine();
-      return engine->raft().standing() == cp::Standing::kNormal;
+      // Also by its disk's word: a crash must not bring the damage back.
+      return engine->raft().standing() == cp::Standing::kNormal &&
+             cluster_.node(node).disk()->in_flight() == 0;
     };
     return hooks;
   }

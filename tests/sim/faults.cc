@@ -24,8 +24,10 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   offer(options.bridge, "bridge", &Faults::strike_bridge);
   offer(options.flap, "flapping", &Faults::strike_flap);
   offer(options.pause, "pause", &Faults::strike_pause);
+  offer(options.slow_process, "slow process", &Faults::strike_slow_process);
   offer(options.clock, "clock jump", &Faults::strike_clock);
   offer(options.stall, "disk stall", &Faults::strike_stall);
+  offer(options.dying, "dying disk", &Faults::strike_dying_disk);
   offer(options.restart, "clean restart", &Faults::strike_restart);
   offer(options.sync_error, "sync error", &Faults::strike_sync_error);
   offer(options.no_space, "disk full", &Faults::strike_no_space);
@@ -39,7 +41,10 @@ void Faults::start() {
 }
 
 void Faults::next() {
-  world_.after(some(options_.fault_gap / 4, options_.fault_gap * 7 / 4), [this] {
+  const bool close = options_.bursts && world_.rng.faults.chance(0.4);
+  const Micros gap =
+      close ? some(0, 50 * kMillisecond) : some(options_.fault_gap / 4, options_.fault_gap * 7 / 4);
+  world_.after(gap, [this] {
     if (stopped_) return;
     strike();
     next();
@@ -65,6 +70,7 @@ void Faults::heal() {
     } else if (node->paused()) {
       node->resume();
     }
+    node->slow_down(0, 0);
     node->heal_disk();
   }
 }
@@ -233,6 +239,14 @@ void Faults::strike_pause() {
   });
 }
 
+void Faults::strike_slow_process() {
+  SimNode& target = *nodes_[static_cast<std::size_t>(pick())];
+  if (!target.running()) return;
+  counters_.add("process slowed down");
+  target.slow_down(some(kMillisecond, 30 * kMillisecond),
+                   world_.now() + some(100 * kMillisecond, 3 * kSecond));
+}
+
 void Faults::strike_clock() {
   counters_.add("wall clock moved");
   const Micros by = world_.rng.clock.chance(0.5)
@@ -245,6 +259,22 @@ void Faults::strike_stall() {
   SimNode& target = *nodes_[static_cast<std::size_t>(pick())];
   if (!target.running()) return;
   target.disk()->stall(world_.now() + some(50 * kMillisecond, 3 * kSecond));
+}
+
+// It hangs, and what it was given meanwhile is lost with the power.
+void Faults::strike_dying_disk() {
+  const int node = pick();
+  SimNode& target = *nodes_[static_cast<std::size_t>(node)];
+  if (!target.running()) return;
+  target.disk()->stall(world_.now() + 3 * kSecond);
+  const Micros lives = some(kMillisecond, 300 * kMillisecond);
+  const Micros down = some(kMillisecond, 200 * kMillisecond);
+  world_.after(lives, [this, &target, node, down, life = target.life()] {
+    if (stopped_ || target.life() != life || !target.running()) return;
+    counters_.add("power lost in a stall");
+    target.crash(true);
+    restart_later(node, down);
+  });
 }
 
 void Faults::strike_restart() {

@@ -59,8 +59,10 @@ class Faults {
   void strike_flap();
   void flap(const std::vector<std::vector<int>>& sides, int times);
   void strike_pause();
+  void strike_slow_process();
   void strike_clock();
   void strike_stall();
+  void strike_dying_disk();
   void strike_restart();
   void strike_sync_error();
   void strike_no_space();

@@ -22,6 +22,7 @@ void draw_network(Options& o, Rng& rng) {
   if (!o.ordered) {
     o.loss = one_of(rng, {0.0, 0.01, 0.05, 0.2});
     o.duplicates = one_of(rng, {0.0, 0.02, 0.2});
+    o.replays = one_of(rng, {0.0, 0.01, 0.1});
   }
   o.codec = rng.chance(0.3);
   o.late = rng.chance(0.5);
@@ -30,7 +31,8 @@ void draw_network(Options& o, Rng& rng) {
 void draw_faults(Options& o, Rng& rng) {
   o.fault_gap = one_of<Micros>(rng, {150, 400, 900, 2'000}) * kMillisecond;
   for (bool* fault : {&o.crash, &o.crash_all, &o.cut, &o.one_way, &o.isolate, &o.bridge, &o.flap,
-                      &o.pause, &o.clock, &o.stall, &o.restart, &o.sync_error, &o.no_space}) {
+                      &o.pause, &o.slow_process, &o.clock, &o.stall, &o.dying, &o.restart,
+                      &o.sync_error, &o.no_space, &o.bursts}) {
     *fault = rng.chance(0.45);
   }
   o.crash_all = o.crash_all && rng.chance(0.5);
@@ -59,6 +61,7 @@ Options draw_options(Mode mode, Rng& rng) {
   o.retries = one_of(rng, {0.0, 0.5, 1.0});
   o.request_ids = cp ? one_of(rng, {0.0, 0.5, 1.0}) : 0.0;
   draw_network(o, rng);
+  o.turn_max = one_of<std::size_t>(rng, {0, 0, 1, 8});
   o.sync_min = one_of<Micros>(rng, {20, 100});
   o.sync_max = o.sync_min + one_of<Micros>(rng, {50, 1'000, 10'000, 50'000});
   o.segment_bytes = one_of<std::size_t>(rng, {16, 32, 128}) * 1024;
@@ -96,6 +99,8 @@ std::string to_text(const Options& o) {
   number("slow_max", o.slow_max);
   number("loss", o.loss);
   number("duplicates", o.duplicates);
+  number("replays", o.replays);
+  number("turn_max", o.turn_max);
   number("sync_min", o.sync_min);
   number("sync_max", o.sync_max);
   number("segment_bytes", o.segment_bytes);
@@ -118,8 +123,11 @@ std::string to_text(const Options& o) {
   flag("bridge", o.bridge);
   flag("flap", o.flap);
   flag("pause", o.pause);
+  flag("slow_process", o.slow_process);
   flag("clock", o.clock);
   flag("stall", o.stall);
+  flag("dying", o.dying);
+  flag("bursts", o.bursts);
   flag("restart", o.restart);
   flag("sync_error", o.sync_error);
   flag("no_space", o.no_space);

@@ -33,9 +33,14 @@ struct Options {
   double slow = 0;  // share of messages that take up to slow_max
   Micros slow_max = 100 * kMillisecond;
   double loss = 0, duplicates = 0;
+  double replays = 0;  // share of messages that arrive once more, up to replay_max later
+  Micros replay_max = 2 * kSecond;
   bool ordered = true;  // as over one TCP connection
   bool codec = false;   // every message goes through its bytes
   bool late = false;    // messages of closed connections may still arrive
+
+  // Process: what one turn takes of each source (a peer, the clients, the disk) at most; 0: all
+  std::size_t turn_max = 0;
 
   // Disk
   Micros sync_min = 50, sync_max = 500;
@@ -44,11 +49,14 @@ struct Options {
   std::size_t checkpoint_bytes = 64 * 1024;
   Micros checkpoint_interval = 30 * kSecond;
 
-  // Faults: one strikes about every `fault_gap`, of the kinds switched on.
+  // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in
+  // bursts, often a second one right behind it.
   Micros fault_gap = 700 * kMillisecond;
+  bool bursts = false;
   bool crash = false, crash_all = false, wipe = false, backup = false, rot = false;
   bool cut = false, one_way = false, isolate = false, bridge = false, flap = false;
-  bool pause = false, clock = false, stall = false, restart = false;
+  bool pause = false, slow_process = false, clock = false, stall = false, dying = false;
+  bool restart = false;
   bool sync_error = false, no_space = false;
 
   double tick_drift = 0;  // of each node's ticks, at most this share fast or slow

@@ -136,7 +136,7 @@ void SimNet::unblock(int from, int to) {
 }
 
 void SimNet::calm() {
-  options_.slow = options_.loss = options_.duplicates = 0;
+  options_.slow = options_.loss = options_.duplicates = options_.replays = 0;
   options_.late = false;
   options_.ordered = true;
   options_.delay_max = std::min<Micros>(options_.delay_max, options_.delay_min + kMillisecond);
@@ -171,6 +171,12 @@ void SimNet::send(int from, int to, node::PeerMessage message) {
     message = std::move(*again);
   }
   const Flight flight{from, to, link(from, to).connection, ends_[b].life};
+  if (rng.chance(options_.replays)) {
+    Flight again = flight;
+    again.replayed = true;
+    world_.after(rng.between(0, options_.replay_max),
+                 [this, again, m = message]() mutable { arrive(again, std::move(m)); });
+  }
   const int copies = rng.chance(options_.duplicates) ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     Micros when = world_.now() + delay();
@@ -201,7 +207,9 @@ void SimNet::arrive(Flight flight, node::PeerMessage message) {
     return;
   }
   if (!ends_[b].alive || ends_[b].life != flight.receiver_life) return;
-  if (!l.up || l.connection != flight.connection) {
+  if (flight.replayed) {
+    counters_.add("replayed");
+  } else if (!l.up || l.connection != flight.connection) {
     // Its connection is gone. What the receiver's kernel already held may still be read.
     if (!options_.late || !world_.rng.network.chance(0.3)) {
       world_.note(Kind::kDrop, a, b);

@@ -4,7 +4,8 @@
 //   link     one a pair of nodes. Up a moment after both ends live and can reach each other both
 //            ways; silent for E (a cut, a pause): closed at both ends; redialled every 200 ms
 //   message  travels in the connection it was sent in; once that is closed it is lost, or, where
-//            the schedule says `late`, arrives all the same long after
+//            the schedule says `late`, arrives all the same long after; a replayed one arrives a
+//            second time, whatever has become of its connection, as long as the receiver lives
 //   block    one direction of one pair swallows everything; blocks of several faults overlap
 #pragma once
 
@@ -87,6 +88,7 @@ class SimNet {
   struct Flight {
     int from, to;
     std::uint64_t connection, receiver_life;
+    bool replayed = false;
   };
   void arrive(Flight flight, node::PeerMessage message);
 

@@ -1,6 +1,7 @@
 #include "tests/sim/sim_node.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "core/check.h"
@@ -97,6 +98,7 @@ void SimNode::start() {
   if (log->impaired) {
     recovered.impaired = log->impaired->why;
     recovered.impaired_position = log->impaired->position;
+    recovered.impaired_last = log->impaired->last_position;
   }
   impaired_at_start_ = log->impaired.has_value();
   if (must_be_impaired_ && !impaired_at_start_) {
@@ -113,7 +115,7 @@ void SimNode::start() {
   SimDisk::Host host;
   host.node = number_;
   host.post = [this, life](SimDisk::Completion done) {
-    if (life == life_) post([d = std::move(done)](node::Machine&) mutable { d(); });
+    if (life == life_) post([d = std::move(done)](node::Machine&) mutable { d(); }, kFromDisk);
   };
   host.die = [this, life](const Error& error) {
     if (life == life_) die_of(error);
@@ -151,6 +153,7 @@ void SimNode::tear_down() {
   disk_.reset();
   wal_directory_.reset();
   inbox_.clear();
+  slow_until_ = 0;
   turn_scheduled_ = tick_due_ = paused_ = dying_ = stopping_ = false;
 }
 
@@ -219,6 +222,7 @@ void SimNode::resume() {
 
 void SimNode::wipe() {
   CAPSTAN_ASSERT(!running());
+  must_be_impaired_ = false;  // what had rotted is gone with the rest
   fs_ = std::make_unique<test::FaultFs>();
   base_ = std::make_unique<test::MemoryBase>();
 }
@@ -229,6 +233,7 @@ std::shared_ptr<const Backup> SimNode::back_up() const {
 
 void SimNode::restore(std::shared_ptr<const Backup> backup) {
   CAPSTAN_ASSERT(!running());
+  must_be_impaired_ = false;
   fs_ = std::make_unique<test::FaultFs>(backup->fs);
   fs_->set_hook({});
   fs_->crash(world_.rng.disk);
@@ -251,7 +256,7 @@ bool SimNode::rot() {
   if (!identity) return false;
   const std::unique_ptr<Directory> wal = twin.directory(kWal);
   Result<Wal::Recovery> log = Wal::open(*wal, wal_options(*identity));
-  if (!log || log->impaired) return false;
+  if (!log) return false;
   std::vector<const RecoveredRecord*> candidates;
   for (const RecoveredRecord& record : log->records) {
     if (record.position < log->records.back().position && record.body && record.body->size() >= 8) {
@@ -274,9 +279,9 @@ bool SimNode::rot() {
   return flipped;
 }
 
-void SimNode::post(std::move_only_function<void(node::Machine&)> task) {
+void SimNode::post(Task task, int source) {
   if (!running()) return;
-  inbox_.push_back(std::move(task));
+  inbox_.emplace_back(source, std::move(task));
   wake();
 }
 
@@ -289,7 +294,8 @@ void SimNode::submit(Request request, Answer answer) {
 void SimNode::wake() {
   if (turn_scheduled_ || paused_ || in_turn_ || !running()) return;
   turn_scheduled_ = true;
-  world_.after(world_.rng.nodes.between(1, 60), [this, life = life_] {
+  const bool slow = world_.now() < slow_until_;
+  world_.after(world_.rng.nodes.between(1, slow ? slow_by_ : 60), [this, life = life_] {
     if (life != life_) return;
     turn_scheduled_ = false;
     if (!paused_ && !dying_) turn();
@@ -299,12 +305,24 @@ void SimNode::wake() {
 void SimNode::turn() {
   in_turn_ = true;
   machine_->begin_turn(now());
-  for (auto& task : std::exchange(inbox_, {})) task(*machine_);
+  take_inbox();
   if (std::exchange(tick_due_, false)) machine_->tick();
   machine_->end_turn();
   in_turn_ = false;
   observer_.turned(number_);
   if (!inbox_.empty()) wake();
+}
+
+void SimNode::take_inbox() {
+  std::map<int, std::size_t> taken;
+  for (auto& [source, task] : std::exchange(inbox_, {})) {
+    if (options_.turn_max == 0 || ++taken[source] <= options_.turn_max) {
+      task(*machine_);
+    } else {
+      inbox_.emplace_back(source, std::move(task));
+    }
+  }
+  if (!inbox_.empty()) counters_.add("turn left work waiting");
 }
 
 void SimNode::tick_later() {
@@ -317,23 +335,29 @@ void SimNode::tick_later() {
 }
 
 void SimNode::deliver(int from, node::PeerMessage message) {
-  post([this, from, m = std::move(message)](node::Machine& machine) mutable {
-    world_.note(Kind::kDeliver, static_cast<std::uint64_t>(from),
-                static_cast<std::uint64_t>(number_));
-    machine.receive(members_[static_cast<std::size_t>(from)].id, std::move(m));
-  });
+  post(
+      [this, from, m = std::move(message)](node::Machine& machine) mutable {
+        world_.note(Kind::kDeliver, static_cast<std::uint64_t>(from),
+                    static_cast<std::uint64_t>(number_));
+        machine.receive(members_[static_cast<std::size_t>(from)].id, std::move(m));
+      },
+      from);
 }
 
 void SimNode::link_up(int peer) {
-  post([this, peer](node::Machine& machine) {
-    machine.peer_connected(members_[static_cast<std::size_t>(peer)].id);
-  });
+  post(
+      [this, peer](node::Machine& machine) {
+        machine.peer_connected(members_[static_cast<std::size_t>(peer)].id);
+      },
+      peer);
 }
 
 void SimNode::link_down(int peer) {
-  post([this, peer](node::Machine& machine) {
-    machine.peer_disconnected(members_[static_cast<std::size_t>(peer)].id);
-  });
+  post(
+      [this, peer](node::Machine& machine) {
+        machine.peer_disconnected(members_[static_cast<std::size_t>(peer)].id);
+      },
+      peer);
 }
 
 void SimNode::send(MemberId to, node::PeerMessage message) {

@@ -2,8 +2,10 @@
 // thread, its inbox), and the loop that drives node/machine.h in turns as the server does.
 //
 // Whatever happens to the node (a message, a request, a completion, a tick) waits in the inbox
-// until its next turn, a drawn moment later; one turn takes all of it. A paused node's inbox fills
-// up; after the pause everything is read before one tick.
+// until its next turn, a drawn moment later. One turn takes all of it or, where the schedule says
+// so, a few of each source, as a loop does that reads a bounded number of bytes from each of its
+// sockets: what two peers or a client said is then seen in another order than it was said in. A
+// paused node's inbox fills up.
 #pragma once
 
 #include <functional>
@@ -69,11 +71,15 @@ class SimNode : public Port, public node::PeerSender {
   void heal_disk();
 
   void shift_wall(Micros by) { wall_offset_ += by; }
+  // Each turn begins up to `by` later than it could, until `until`.
+  void slow_down(Micros by, Micros until) { slow_by_ = by, slow_until_ = until; }
   void drift(double share) { tick_ = static_cast<Micros>(kTick * (1.0 + share)); }
   SimDisk* disk() { return disk_.get(); }
 
-  // Runs `task` in a turn of this life; a crash before drops it.
-  void post(std::move_only_function<void(node::Machine&)> task);
+  // Runs `task` in a turn of this life; a crash before drops it. Tasks of one source stay in order.
+  static constexpr int kFromClients = -1, kFromDisk = -2;  // else: a peer's number
+  using Task = std::move_only_function<void(node::Machine&)>;
+  void post(Task task, int source = kFromClients);
   void submit(Request request, Answer answer);
 
   node::Machine* machine() { return machine_.get(); }
@@ -96,6 +102,7 @@ class SimNode : public Port, public node::PeerSender {
   Now now() const;
   void wake();
   void turn();
+  void take_inbox();
   void tick_later();
   void die_of(const Error& error);
   void tear_down();
@@ -116,6 +123,7 @@ class SimNode : public Port, public node::PeerSender {
   std::unique_ptr<test::MemoryBase> base_ = std::make_unique<test::MemoryBase>();
   Micros wall_offset_ = 0;
   Micros tick_ = kTick;
+  Micros slow_by_ = 0, slow_until_ = 0;
   bool must_be_impaired_ = false;
   Incarnation starts_ = 0;
 
@@ -124,7 +132,7 @@ class SimNode : public Port, public node::PeerSender {
   std::unique_ptr<Directory> wal_directory_;
   std::unique_ptr<SimDisk> disk_;
   std::unique_ptr<node::Machine> machine_;
-  std::vector<std::move_only_function<void(node::Machine&)>> inbox_;
+  std::vector<std::pair<int, Task>> inbox_;  // by source
   bool turn_scheduled_ = false, in_turn_ = false, tick_due_ = false;
   bool paused_ = false, dying_ = false, stopping_ = false;
   bool impaired_at_start_ = false;
