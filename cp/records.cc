@@ -62,9 +62,10 @@ std::string encode_position(EntryId id, std::uint8_t kind) {
 
 // The entries the log ends with, as they come by.
 struct Suffix {
+  explicit Suffix(Index checkpointed) : checkpointed(checkpointed) {}
+  const Index checkpointed;  // what lies up to here is in the base
   std::vector<Entry> entries;
   std::vector<std::uint64_t> positions;
-  std::optional<EntryId> base;  // of the last mark
   bool gap = false;
 
   void add(Entry entry, std::uint64_t position) {
@@ -72,18 +73,23 @@ struct Suffix {
       entries.pop_back();
       positions.pop_back();
     }
-    // Behind a gap nothing may be kept: what it followed is not here.
     if (!entries.empty() && entry.index != next(entries.back().index)) {
-      gap = true;
-      return;
+      // Behind a gap nothing may be kept: what it followed is not here. Unless it is in the base:
+      // an install can be durable there before its mark is here, and the log then goes on behind
+      // it.
+      if (entry.index > next(checkpointed)) {
+        gap = true;
+        return;
+      }
+      entries.clear();
+      positions.clear();
     }
     entries.push_back(std::move(entry));
     positions.push_back(position);
   }
-  void restart(EntryId at) {
+  void restart() {
     entries.clear();
     positions.clear();
-    base = at;
     gap = false;
   }
 };
@@ -121,7 +127,7 @@ Record restart_record(EntryId base) {
 
 Replayed replay(const Recovered& recovered, EntryId base, const Config& config) {
   Replayed out;
-  Suffix suffix;
+  Suffix suffix(base.index);
   std::optional<HardState> hard;
   std::uint64_t hard_position = 0;
   for (const RecoveredRecord& record : recovered.records) {
@@ -133,7 +139,7 @@ Replayed replay(const Recovered& recovered, EntryId base, const Config& config) 
       const auto at = decode_position(record.head);
       CAPSTAN_ASSERT(at.has_value());
       if (record.type == RecordType::kMark) {
-        suffix.restart(at->id);
+        suffix.restart();
       } else {
         suffix.add({at->id.term, at->id.index, static_cast<EntryKind>(at->kind), record.body},
                    record.position);
