@@ -47,11 +47,48 @@ void ApOracle::turned(int node) {
     const auto [known, first] = digests_.emplace(hash_of(now.vector), now.digest);
     counters_.add("digests compared", first ? 0 : 1);
     if (!first && known->second != now.digest) {
-      world_.fail("equal vector, equal digest",
-                  nodes_[static_cast<std::size_t>(node)]->name() + " at " + text_of(now.vector));
+      world_.fail("equal vector, equal digest", nodes_[static_cast<std::size_t>(node)]->name() +
+                                                    " at " + text_of(now.vector) +
+                                                    beside(node, now));
     }
   }
   last = std::move(now);
+}
+
+// What is there and on nodes of the same vector is not, and the other way round.
+std::string ApOracle::beside(int node, const ap::Engine::Fingerprint& now) {
+  const auto visible = [](node::Machine& machine) {
+    auto found = std::make_shared<std::map<std::string, std::string>>();
+    Request all;
+    all.body =
+        RangeRequest{.range = {std::string(1, '\0'), std::string(1, '\0')}, .serializable = true};
+    machine.submit(std::move(all), [found](Reply reply) {
+      const auto* range = std::get_if<RangeResult>(&reply.body);
+      if (range == nullptr) return;
+      for (const KeyValue& kv : range->kvs) found->emplace(kv.key, kv.value);
+    });
+    return *found;
+  };
+  std::string text;
+  const auto here = visible(*nodes_[static_cast<std::size_t>(node)]->machine());
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    node::Machine* machine = nodes_[i]->machine();
+    if (static_cast<int>(i) == node || machine == nullptr) continue;
+    if (machine->ap_engine()->fingerprint().vector != now.vector) continue;
+    const auto there = visible(*machine);
+    text += "; beside " + nodes_[i]->name() + ":";
+    for (const auto& [key, value] : here) {
+      const auto other = there.find(key);
+      if (other == there.end()) text += " only here " + key + "=" + value;
+      if (other != there.end() && other->second != value) {
+        text += " here " + key + "=" + value + ", there " + other->second;
+      }
+    }
+    for (const auto& [key, value] : there) {
+      if (!here.contains(key)) text += " only there " + key + "=" + value;
+    }
+  }
+  return text;
 }
 
 void ApOracle::witness(std::size_t operation, const Asked& asked, node::Machine& machine) {

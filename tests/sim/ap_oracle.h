@@ -47,6 +47,7 @@ class ApOracle {
   void check_promise(const std::vector<std::unique_ptr<Asked>>& all);
 
  private:
+  std::string beside(int node, const ap::Engine::Fingerprint& now);
   struct Before {
     VersionVector vector;
     bool whole = true;

@@ -145,7 +145,11 @@ std::size_t Clients::ask(std::uint32_t client, int node, Request request, Micros
 void Clients::attempt(std::size_t operation, int node, Micros timeout, Done done) {
   Asked& asked = *all_[operation];
   ++asked.attempts;
-  world_.note(Kind::kAsk, asked.op.client, static_cast<std::uint64_t>(node), operation);
+  world_.note(Kind::kAsk, asked.op.client, static_cast<std::uint64_t>(node), operation,
+              (asked.op.kind == lab::OpKind::kPut      ? "put "
+               : asked.op.kind == lab::OpKind::kDelete ? "delete "
+                                                       : "read ") +
+                  asked.op.key + " " + asked.op.value.substr(0, 12));
   // Whichever comes first settles the attempt: the answer, the timeout, the node's death.
   auto settled = std::make_shared<bool>(false);
   auto shared_done = std::make_shared<Done>(std::move(done));

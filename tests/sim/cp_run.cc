@@ -80,8 +80,28 @@ class CpRun {
     const bool all = cluster_.run_while_waiting(healed + kProgressWithin,
                                                 [this] { return reached_ == cluster_.size(); });
     if (!all) {
-      world().fail("progress", "a node did not acknowledge a write within 5 s of the heal");
+      world().fail("progress", "a node did not acknowledge a write within 5 s of the heal:" +
+                                   where_all_stand());
     }
+  }
+
+  std::string where_all_stand() {
+    std::string text;
+    for (int node = 0; node < cluster_.size(); ++node) {
+      text += "  " + cluster_.node(node).name();
+      const node::Machine* machine = cluster_.node(node).machine();
+      if (machine == nullptr) {
+        text += " down";
+        continue;
+      }
+      const cp::Raft& raft = cluster_.node(node).machine()->cp_engine()->raft();
+      text += " " + std::string(to_text(raft.role())) + " t" + std::to_string(raft.term().value) +
+              (raft.standing() == cp::Standing::kFresh      ? " fresh"
+               : raft.standing() == cp::Standing::kImpaired ? " impaired"
+                                                            : " normal") +
+              ", log to " + std::to_string(raft.log().last_index().value);
+    }
+    return text;
   }
 
   void finish_clients() {

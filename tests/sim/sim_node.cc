@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "cp/engine.h"
 
 namespace capstan::sim {
 
@@ -130,6 +131,11 @@ void SimNode::start() {
   }
   machine_ = std::make_unique<node::Machine>(std::move(config), *base_, *disk_, *this,
                                              std::move(recovered));
+  if (const cp::Engine* engine = machine_->cp_engine()) {
+    const bool normal = engine->raft().standing() == cp::Standing::kNormal;
+    world_.note(Kind::kText, static_cast<std::uint64_t>(number_), 0, 0,
+                normal ? "starts as a normal member" : "starts as a member that does not vote");
+  }
   observer_.started(number_);
   net_->started(number_);
   tick_later();

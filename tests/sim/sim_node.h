@@ -55,6 +55,8 @@ class SimNode : public Port, public node::PeerSender {
   bool running() const { return machine_ != nullptr; }
   bool paused() const { return paused_; }
   bool stopping() const { return stopping_; }
+  // Nothing waits for a turn.
+  bool idle() const { return inbox_.empty(); }
 
   // --- what only people and bad disks do; the node is down ---
   void wipe();
