@@ -19,6 +19,7 @@
 #include "core/limits.h"
 #include "core/result.h"
 #include "core/time.h"
+#include "core/types.h"
 #include "net/handler.h"
 
 namespace capstan::net {
@@ -33,6 +34,7 @@ struct DoorAddress {
 struct DoorOptions {
   std::vector<DoorAddress> listen;
   std::string version = "0.1.0";  // Capstan's, for /version
+  Mode mode = Mode::kCp;          // says what is refused for good and what is only not there yet
   std::size_t connections_max = kConnectionsMax;
   std::size_t buffered_bytes_max = 256 * 1024 * 1024;  // of incomplete requests, all connections
   std::size_t waiting_out_bytes_max = 1024 * 1024 * 1024;  // of replies nobody takes, likewise

@@ -284,13 +284,26 @@ void fill(pb::TxnResponse& to, TxnResult& result) {
   for (ResponseOp& op : result.responses) fill(*to.add_responses(), op);
 }
 
+// "node2 not heard for 4.1 s", of a replica that goes on without some of the others.
+std::string missing_text(const StatusResult& status) {
+  std::string names;
+  for (const PeerStatus& peer : status.peers) {
+    if (!peer.self && !peer.reachable) names += (names.empty() ? "" : " ") + peer.name;
+  }
+  const std::int64_t tenths = status.alone_for / 100'000;
+  return names + " not heard for " + std::to_string(tenths / 10) + "." +
+         std::to_string(tenths % 10) + " s: writes stay here until the heal";
+}
+
 // In AP every node is its own leader and the term is 1 (docs/consistency.md); CP says what it
-// knows, and etcd's tools want an entry in `errors` when there is no leader.
+// knows, and etcd's tools want an entry in `errors` when there is no leader. A cut is one in AP
+// too: nothing else in etcd's reply could show it.
 void fill(pb::StatusResponse& to, StatusResult& status) {
   const bool ap = status.mode == Mode::kAp;
   to.set_version(std::string(kEtcdVersion));
-  // etcd's file is never empty, and tools divide by its size.
-  const std::uint64_t bytes = status.base_bytes + status.wal_bytes;
+  // What the keys take, as etcd's: the log is allocated ahead and not part of it. etcd's file is
+  // never empty, and tools divide by its size.
+  const std::uint64_t bytes = status.base_bytes + status.table_bytes;
   to.set_dbsize(static_cast<std::int64_t>(bytes == 0 ? 1 : bytes));
   to.set_dbsizeinuse(static_cast<std::int64_t>(bytes == 0 ? 1 : bytes));
   to.set_leader(ap ? status.id.value : status.leader.value);
@@ -298,7 +311,10 @@ void fill(pb::StatusResponse& to, StatusResult& status) {
   to.set_raftterm(ap ? 1 : status.term);
   to.set_raftappliedindex(ap ? status.revision.value : status.applied);
   if (!ap && !status.leader) to.add_errors("etcdserver: no leader");
-  for (std::string& error : status.errors) to.add_errors(std::move(error));
+  if (ap && status.alone_for >= 0) to.add_errors(missing_text(status));
+  for (std::string& error : status.errors) {
+    if (error != "no leader") to.add_errors(std::move(error));  // said in etcd's words
+  }
 }
 
 void fill(pb::MemberListResponse& to, MembersResult& result) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "net/absent.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_text.h"
 #include "net/reasons.h"
@@ -173,6 +174,10 @@ GrpcSession::GrpcSession(DoorContext& context, std::function<void()> wake)
   CAPSTAN_ASSERT(nghttp2_option_new(&option) == 0);
   nghttp2_option_set_stream_reset_rate_limit(option, kResetsBurst, kResetsPerSecond);
   nghttp2_option_set_no_closed_streams(option, 1);
+  // etcdctl's `endpoint status` and `endpoint health` send the endpoint as it was typed for
+  // :authority, "http://localhost:2379", which nghttp2 would reset. What of HTTP matters for a gRPC
+  // call is looked at in headers_done().
+  nghttp2_option_set_no_http_messaging(option, 1);
   CAPSTAN_ASSERT(nghttp2_session_server_new2(&h2_, callbacks(), this, option) == 0);
   nghttp2_option_del(option);
   // Clients wait for our SETTINGS before they call the connection ready: they go out at once.
@@ -367,17 +372,11 @@ void GrpcSession::headers_done(Call& call) {
     return refuse(call, GrpcCode::kInternal, "malformed grpc-timeout or capstan-* metadata",
                   Reason::kInvalid);
   }
-  if (call.method == GrpcMethod::kCompact) {
-    return refuse(call, GrpcCode::kUnimplemented, "compaction is not in this build",
-                  Reason::kNotSupported);
-  }
-  if (call.method == GrpcMethod::kUnknown) {
-    const auto slash = call.path.rfind('/');
-    const std::string service =
-        slash == std::string::npos || slash == 0 ? std::string() : call.path.substr(1, slash - 1);
-    const std::string method = slash == std::string::npos ? call.path : call.path.substr(slash + 1);
-    return refuse(call, GrpcCode::kUnimplemented,
-                  "unknown method " + method + " for service " + service, Reason::kNotSupported);
+  if (call.method == GrpcMethod::kCompact || call.method == GrpcMethod::kUnknown) {
+    const bool compact = call.method == GrpcMethod::kCompact;
+    const Absence absence =
+        absence_of(compact ? "/etcdserverpb.KV/Compact" : call.path, context().options.mode);
+    return refuse(call, absence.code, absence.sentence, absence.reason);
   }
   if (!call.encoding.empty()) {
     return refuse(call, GrpcCode::kUnimplemented,

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "net/absent.h"
 #include "net/grpc_messages.h"
 #include "net/json_api.h"
 #include "net/reasons.h"
@@ -73,7 +74,11 @@ std::string capstan_headers(const Reply& reply, bool writes, const Handler& hand
 
 void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
                    HttpAnswer answer) {
-  if (method == GrpcMethod::kUnknown || method == GrpcMethod::kCompact) {
+  if (method == GrpcMethod::kCompact) {
+    const Absence absence = absence_of("/etcdserverpb.KV/Compact", context.options.mode);
+    return answer(gateway_error(absence.code, absence.sentence));
+  }
+  if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));
   }
   // An empty body is an empty message.

@@ -165,6 +165,7 @@ Status Node::Parts::open_ports() {
   peers = std::move(*transport);
 
   net::DoorOptions front;
+  front.mode = config.mode;
   for (const HostPort& at : config.listen_client) {
     front.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }

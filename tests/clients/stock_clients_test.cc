@@ -25,7 +25,7 @@ struct Outcome {
 // A door on a loop and thread of its own, while the test waits for child processes.
 class Server {
  public:
-  Server() : thread_([this] { serve(); }) { ready_.wait(); }
+  explicit Server(Mode mode = Mode::kCp) : thread_([this, mode] { serve(mode); }) { ready_.wait(); }
   ~Server() {
     loop_->post([this] { loop_->stop(); });
     thread_.join();
@@ -59,10 +59,11 @@ class Server {
   std::uint16_t port() const { return port_; }
 
  private:
-  void serve() {
+  void serve(Mode mode) {
     Loop loop;
     DoorOptions options;
     options.listen = {{"127.0.0.1", 0}};
+    options.mode = mode;
     auto door = Door::open(loop, handler_, std::move(options));
     port_ = (*door)->ports()[0];
     loop_ = &loop;
@@ -132,15 +133,23 @@ TEST_CASE("clients: etcdctl shows status, health and members") {
   CHECK(members.find("fedcba9876543210, started, n2,") != std::string::npos);
 }
 
+// These two commands dial each endpoint by itself and send it, as typed, for :authority.
+TEST_CASE("clients: etcdctl asks endpoints that are written as URLs") {
+  if (!installed("/usr/bin/etcdctl")) return;
+  const Server server;
+  const std::string etcdctl = "ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=http://@ ";
+  const Outcome status = server.run(etcdctl + "endpoint status");
+  CHECK(status.code == 0);
+  CHECK(status.out.starts_with("http://127.0.0.1:"));
+  const Outcome health = server.run(etcdctl + "endpoint health");
+  CHECK(health.code == 0);
+  CHECK(health.out.find("is healthy: successfully committed proposal") != std::string::npos);
+  CHECK(server.run(etcdctl + "put k v").out == "OK\n");
+}
+
 TEST_CASE("clients: etcdctl names the error and ends with 1") {
   if (!installed("/usr/bin/etcdctl")) return;
   Server server;
-  const Outcome watch = server.run("timeout 10 sh -c \"" + kEtcdctl + "watch k\"");
-  CHECK(watch.code != 0);
-  CHECK(watch.out.find("Unimplemented") != std::string::npos);
-  const Outcome compact = server.run(kEtcdctl + "compaction 2");
-  CHECK(compact.code == 1);
-  CHECK(compact.out.find("compaction is not in this build") != std::string::npos);
   server.with_handler([](test::FakeHandler& handler) {
     handler.forced = refused(Reason::kNotInAp, "Compares have no honest meaning in AP mode.");
   });
@@ -153,6 +162,28 @@ TEST_CASE("clients: etcdctl names the error and ends with 1") {
   });
   CHECK(server.run(kEtcdctl + "put k v")
             .out.find("Error: etcdserver: mvcc: database space exceeded") != std::string::npos);
+}
+
+TEST_CASE("clients: etcdctl is told what a node does not do, and the way out") {
+  if (!installed("/usr/bin/etcdctl")) return;
+  for (const Mode mode : {Mode::kCp, Mode::kAp}) {
+    const bool ap = mode == Mode::kAp;
+    const Server server(mode);
+    const auto refused = [&](const std::string& command, const std::string& words) {
+      const Outcome got = server.run("timeout 10 sh -c \"" + kEtcdctl + command + "\"");
+      CAPTURE(got.out);
+      CHECK(got.code != 0);
+      CHECK(got.out.find(words) != std::string::npos);
+    };
+    refused("compaction 2", ap ? "code = FailedPrecondition desc = refused: an AP cluster has no "
+                                 "common history"
+                               : "code = Unimplemented desc = compaction is not in this build");
+    refused("lock l", ap ? "have no honest meaning in AP mode" : "nor are lock and elect");
+    refused("elect e me", ap ? "have no honest meaning in AP mode" : "nor are lock and elect");
+    refused("lease grant 10", "put without a lease works");
+    refused("watch k", "watch is not in this build; get the key again instead");
+    refused("member add n4 --peer-urls=http://127.0.0.1:9", "members are fixed at the start");
+  }
 }
 
 TEST_CASE("clients: etcdctl moves a value of a megabyte") {
