@@ -89,13 +89,23 @@ void Engine::State::tick() {
   ++ticks;
   if (started_at < 0) started_at = now.monotonic;
   raft->tick();
+  if (raft->is_leader()) leader_heard_at = now.monotonic;  // what it has is not old yet
   if (ticks % kHelloTicks == 1) say_hello();
   if (quorum_in_reach()) {
     lost_since = -1;
   } else if (lost_since < 0) {
     lost_since = now.monotonic;
-    trace(Level::kWarn, "quorum_lost", no_quorum_text());
+    const bool had_one = raft->standing() != Standing::kFresh;
+    trace(had_one ? Level::kWarn : Level::kInfo, had_one ? "quorum_lost" : "waiting",
+          no_quorum_text());
   }
+  const std::size_t reached = in_reach();
+  if (raft->leader() || lost_since >= 0) {
+    leaderless_since = -1;
+  } else if (leaderless_since < 0 || reached > reached_before) {
+    leaderless_since = now.monotonic;  // who is heard anew brings a new chance
+  }
+  reached_before = reached;
   expire();
   resend_forwards(false);
   pump_snapshot();
@@ -209,9 +219,6 @@ void Engine::State::describe(StatusResult& status) const {
   if (raft->standing() == Standing::kImpaired) {
     status.errors.push_back(config.name +
                             " lost part of its log and is being restored; it does not vote yet");
-  }
-  if (raft->standing() == Standing::kFresh) {
-    status.errors.push_back("waiting for every configured member, to form the cluster");
   }
   if (!disk.writes_allowed()) status.errors.push_back("disk nearly full: writes are refused");
 }

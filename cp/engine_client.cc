@@ -60,6 +60,17 @@ Reply Engine::State::unknown(const WriteId& id, Reason reason, Micros waited) co
 }
 
 std::string Engine::State::no_quorum_text() const {
+  if (raft->standing() == Standing::kFresh) {
+    std::string missing;
+    for (const Member& member : config.members) {
+      const auto at = heard_at.find(member.id);
+      if (member.id == config.self) continue;
+      if (at != heard_at.end() && now.monotonic - at->second < election_timeout()) continue;
+      missing += (missing.empty() ? "" : ",") + member.name;
+    }
+    return "the cluster is not formed yet. At its first start every member must be there; " +
+           config.name + " waits for " + (missing.empty() ? "an answer" : missing) + ".";
+  }
   const std::size_t reached = in_reach();
   Micros silent = now.monotonic - std::max<Micros>(started_at, 0);
   for (const auto& [member, at] : heard_at) {
@@ -70,6 +81,37 @@ std::string Engine::State::no_quorum_text() const {
          std::to_string(raft->config().voters.size()) + " voters (needs " +
          std::to_string(raft->quorum()) + "); " + (reached == 1 ? "nobody" : "nobody else") +
          " heard for " + seconds(silent) + ".";
+}
+
+// A quorum in reach and yet no leader: either an election is on, or those in reach follow one whom
+// this member does not hear.
+std::string Engine::State::no_leader_text() const {
+  const Micros last = std::max({leader_heard_at, started_at, Micros{0}});
+  std::string unheard;
+  for (const Member& member : config.members) {
+    const auto at = heard_at.find(member.id);
+    if (member.id == config.self) continue;
+    if (at != heard_at.end() && now.monotonic - at->second < election_timeout()) continue;
+    unheard += (unheard.empty() ? "" : " or ") + member.name;
+  }
+  return "no leader. " + config.name + " reaches " + std::to_string(in_reach()) + " of " +
+         std::to_string(raft->config().voters.size()) + " voters, but has heard no leader for " +
+         seconds(now.monotonic - last) + "; " +
+         (unheard.empty() ? "an election is on." : unheard + ", whom it does not hear, may lead.");
+}
+
+bool Engine::State::election_is_stuck() const {
+  return !raft->leader() && leaderless_since >= 0 &&
+         now.monotonic - leaderless_since >= kPatience * election_timeout();
+}
+
+Reason Engine::State::no_quorum_reason() const {
+  return raft->standing() == Standing::kFresh ? Reason::kRecovering : Reason::kNoQuorum;
+}
+
+std::string_view Engine::State::old_values() const {
+  return raft->standing() == Standing::kFresh ? ""
+                                              : " Old values are here: serializable reads work.";
 }
 
 // ---- Taking requests ----------------------------------------------------------------------------
@@ -109,7 +151,11 @@ void Engine::State::submit_write(Request request, Answer answer) {
   }
   if (lost_since >= 0) {
     return answer(
-        refusal(Reason::kNoQuorum, "refused: " + no_quorum_text() + std::string(kNotApplied)));
+        refusal(no_quorum_reason(), "refused: " + no_quorum_text() + std::string(kNotApplied)));
+  }
+  if (election_is_stuck()) {
+    return answer(
+        refusal(Reason::kNoLeader, "refused: " + no_leader_text() + std::string(kNotApplied)));
   }
   const std::uint64_t sequence = ++last_sequence;
   Write write;
@@ -147,8 +193,11 @@ void Engine::State::submit_read(Request request, Answer answer) {
   }
   if (lost_since >= 0) {
     return read.answer(
-        refusal(Reason::kNoQuorum,
-                "refused: " + no_quorum_text() + " Old values are here: serializable reads work."));
+        refusal(no_quorum_reason(), "refused: " + no_quorum_text() + std::string(old_values())));
+  }
+  if (election_is_stuck()) {
+    return read.answer(
+        refusal(Reason::kNoLeader, "refused: " + no_leader_text() + std::string(old_values())));
   }
   read_queue.push_back(std::move(read));
 }
@@ -466,11 +515,10 @@ void Engine::State::expire_writes() {
     if (given) {
       out = unknown(write_id(at->first), late ? Reason::kTimeout : Reason::kLeaderLost, waited);
     } else if (lost) {
-      out = refusal(Reason::kNoQuorum, "refused: " + no_quorum_text() + std::string(kNotApplied));
+      out = refusal(no_quorum_reason(), "refused: " + no_quorum_text() + std::string(kNotApplied));
     } else {
       out = refusal(late ? Reason::kTimeout : Reason::kNoLeader,
-                    "refused: no leader for " + seconds(waited) + "; an election is on." +
-                        std::string(kNotApplied));
+                    "refused: " + no_leader_text() + std::string(kNotApplied));
     }
     Answer answer = std::move(write.answer);
     at = writes.erase(at);
@@ -508,12 +556,12 @@ void Engine::State::expire_reads() {
   }
   for (Read& read : expired) {
     const bool late = now.monotonic >= read.deadline;
-    const Reason reason = lost ? Reason::kNoQuorum : late ? Reason::kTimeout : Reason::kNoLeader;
-    const std::string why =
-        lost ? no_quorum_text()
-             : "no leader confirmed the read within " + seconds(now.monotonic - read.since) + ".";
-    read.answer(
-        refusal(reason, "refused: " + why + " Old values are here: serializable reads work."));
+    const Reason reason = lost ? no_quorum_reason() : late ? Reason::kTimeout : Reason::kNoLeader;
+    const std::string why = lost              ? no_quorum_text()
+                            : !raft->leader() ? no_leader_text()
+                                              : "no leader confirmed the read within " +
+                                                    seconds(now.monotonic - read.since) + ".";
+    read.answer(refusal(reason, "refused: " + why + std::string(old_values())));
   }
 }
 

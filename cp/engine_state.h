@@ -81,6 +81,10 @@ struct Engine::State {
   bool hears_leader() const;
   bool quorum_in_reach() const;
   std::string no_quorum_text() const;
+  std::string no_leader_text() const;
+  bool election_is_stuck() const;  // waiting for it makes no sense any more
+  Reason no_quorum_reason() const;      // a cluster not formed yet is not one that lost its quorum
+  std::string_view old_values() const;  // where to read meanwhile; empty: nowhere
   const std::string& name_of(MemberId member) const;
   WriteId write_id(std::uint64_t sequence) const { return {actor, {sequence}}; }
   Reply reply() const;
@@ -138,6 +142,8 @@ struct Engine::State {
   std::set<MemberId> connected;
   std::map<MemberId, std::string> names;
   Micros leader_heard_at = -1;
+  Micros leaderless_since = -1;    // with a quorum in reach; -1: not so
+  std::size_t reached_before = 0;  // at the last tick
   Micros lost_since = -1;  // no quorum in reach since; -1: there is one
   Micros started_at = -1;
   MemberId known_leader;  // to notice a change

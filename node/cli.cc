@@ -241,7 +241,8 @@ int Cli::refuse(const ApiAnswer& answer, bool is_read) {
   complain(outcome_sign(reply.outcome, err_) + text);
   if (verbose() && !answer.write_id.empty()) complain("write " + answer.write_id);
   // the way out, as far as the sentence has not said it
-  if (reply.reason == Reason::kNoQuorum && text.find("--node") == std::string::npos) {
+  const bool misses_others = reply.reason == Reason::kNoQuorum || reply.reason == Reason::kNoLeader;
+  if (misses_others && text.find("--node") == std::string::npos) {
     complain(elsewhere(answer) +
              (is_read ? "What this node has: --stale." : "Old values here: capstan get --stale."));
   }

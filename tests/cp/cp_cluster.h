@@ -93,8 +93,9 @@ class CpCluster {
   // Runs until there is one; fails the test otherwise.
   int elect();
 
-  void cut(std::set<int> side);  // messages between the side and the rest vanish
-  void heal() { side_.clear(); }
+  void cut(std::set<int> side);                    // messages between the side and the rest vanish
+  void cut_pair(int a, int b) { pair_ = {a, b}; }  // these two; the others hear both
+  void heal() { side_.clear(), pair_ = {}; }
   void crash(int n);  // loses what is not durable; the others see connections break
   void start(int n);
   void wipe(int n);  // while down: a new disk, with a new node id
@@ -122,7 +123,10 @@ class CpCluster {
     int from, to;
     cp::Message message;
   };
-  bool joined(int a, int b) const { return side_.contains(a) == side_.contains(b); }
+  bool joined(int a, int b) const {
+    return side_.contains(a) == side_.contains(b) && pair_ != std::pair{a, b} &&
+           pair_ != std::pair{b, a};
+  }
   bool turn(Node& node, bool tick);
 
   Options options_;
@@ -130,6 +134,7 @@ class CpCluster {
   std::map<int, std::unique_ptr<Node>> nodes_;
   std::deque<Packet> packets_;
   std::set<int> side_;
+  std::pair<int, int> pair_;
   std::uint64_t disks_ = 0;
 };
 

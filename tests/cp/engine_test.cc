@@ -121,6 +121,7 @@ TEST_CASE("engine: a leader cut off answers unknown in time, refuses at once, an
   const Reply old = cluster.wait(cluster.get(old_leader, "k", true));
   CHECK(value_of(old) == "before");
   CHECK(old.age_at_least >= 0);
+  CHECK(old.age_at_least <= cluster.now() - cut_at);  // it led until then: younger, if anything
 
   const int other = follower_of(cluster, old_leader);
   CHECK(cluster.put_now(other, "k", "after").outcome == Outcome::kOk);
@@ -136,6 +137,30 @@ TEST_CASE("engine: a leader cut off answers unknown in time, refuses at once, an
   } while (healed.outcome != Outcome::kOk && cluster.now() - heal_at < kSecond);
   CHECK(value_of(healed) == "after");
   CHECK(cluster.now() - heal_at <= 500 * kMillisecond);
+}
+
+TEST_CASE("engine: a member that reaches a majority but not its leader refuses at once, and why") {
+  CpCluster cluster(3);
+  const int leader = cluster.elect();
+  const int follower = follower_of(cluster, leader);
+  cluster.cut_pair(leader, follower);
+  cluster.run(200);
+  CHECK(cluster.leader() == leader);  // the third keeps it
+  CHECK(cluster.put_now(leader, "k", "v").outcome == Outcome::kOk);
+  const std::string name = "n" + std::to_string(follower);
+  const std::string whom = "n" + std::to_string(leader);
+  for (const auto& asked : {cluster.put(follower, "k", "w"), cluster.get(follower, "k")}) {
+    cluster.settle();
+    REQUIRE(asked->has_value());
+    CHECK((*asked)->outcome == Outcome::kFailed);
+    CHECK((*asked)->reason == Reason::kNoLeader);
+    CHECK((*asked)->detail.starts_with("refused: no leader. " + name + " reaches 2 of 3 voters, " +
+                                       "but has heard no leader for "));
+    CHECK((*asked)->detail.find(whom + ", whom it does not hear, may lead.") != std::string::npos);
+  }
+  cluster.heal();
+  cluster.run(10);
+  CHECK(cluster.put_now(follower, "k", "x").outcome == Outcome::kOk);
 }
 
 TEST_CASE("engine: the majority is not disturbed when a minority comes back") {
