@@ -64,6 +64,9 @@ Result<Hello> decode_hello(ByteView payload) {
 
 namespace {
 
+constexpr std::string_view kSameList =
+    ": give every node the same list of members (--join or --initial-cluster)";
+
 std::string members_text(std::size_t count) {
   return std::to_string(count) + (count == 1 ? " member" : " members");
 }
@@ -97,12 +100,11 @@ std::optional<std::string> mismatch(const Hello& ours, const Hello& theirs) {
   }
   if (theirs.members.size() != ours.members.size()) {
     return them + " was started with " + members_text(theirs.members.size()) + ", " + us +
-           " with " + std::to_string(ours.members.size()) + ": give every node the same --join";
+           " with " + std::to_string(ours.members.size()) + std::string(kSameList);
   }
   if (theirs.members != ours.members) {
     return them + " was started with " + first_missing(theirs.members, ours.members) + ", " + us +
-           " with " + first_missing(ours.members, theirs.members) +
-           ": give every node the same --join";
+           " with " + first_missing(ours.members, theirs.members) + std::string(kSameList);
   }
   if (theirs.cluster != ours.cluster) {
     return them + " belongs to another cluster than " + us + ": check --join and the cluster token";

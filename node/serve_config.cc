@@ -427,6 +427,19 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
   return {};
 }
 
+// To every other machine, localhost is that machine itself. On one machine a mixed list works.
+void note_loopback(ServeConfig& config) {
+  const auto loopback = [](const HostPort& at) { return normal(at).host.starts_with("127."); };
+  for (const ConfiguredMember& member : config.members) {
+    const bool mixed = std::ranges::any_of(
+        config.members, [&](const auto& other) { return !loopback(other.peer); });
+    if (!mixed || !loopback(member.peer)) continue;
+    config.notes.push_back("note: " + member.name + " is listed at " + to_text(member.peer) +
+                           ", which on any other machine is that machine itself. Unless all run on "
+                           "one, list it everywhere at an address the others reach.");
+  }
+}
+
 void complete(const Parsed& parsed, ServeConfig& config) {
   config.token = parsed.text("initial-cluster-token");
   std::vector<std::string> names, places;
@@ -451,6 +464,12 @@ void complete(const Parsed& parsed, ServeConfig& config) {
         "note: 2 voters tolerate no failure: without either one, nothing is accepted. A third "
         "would tolerate one.");
   }
+  if (parsed.has("initial-cluster") && config.members.size() == 1) {
+    config.notes.push_back(
+        "note: the list names this node alone, so it is a whole cluster: nothing is copied and no "
+        "cut touches it. More nodes? List them all in --initial-cluster, the same on each.");
+  }
+  note_loopback(config);
   for (const char* flag : {"logger", "log-outputs", "snapshot-count", "enable-v2"}) {
     if (parsed.source(flag) == Source::kFlag) {
       config.notes.push_back("note: --" + std::string(flag) + " changes nothing here.");

@@ -85,7 +85,7 @@ Row row_of(const NodeView& node, int side, bool split) {
            std::to_string(ap ? s.revision.value : s.applied), split ? side_letter(side) : "-"}};
 }
 
-// "n1 reaches nobody since 4.1 s", for nodes that miss someone.
+// "n1 has reached nobody for 4.1 s", for nodes that miss someone.
 std::string lonely_lines(const std::vector<NodeView>& nodes) {
   std::string out;
   for (const NodeView& node : nodes) {
@@ -96,8 +96,32 @@ std::string lonely_lines(const std::vector<NodeView>& nodes) {
     }
     if (missing.empty()) continue;
     const bool nobody = missing.size() + 1 == node.status->peers.size();
-    out += node.name + " reaches " + (nobody ? "nobody" : "not " + listed(missing)) + " since " +
-           duration_text(node.status->alone_for) + "\n";
+    out += node.name + " has " + (nobody ? "reached nobody" : "not reached " + listed(missing)) +
+           " for " + duration_text(node.status->alone_for) + "\n";
+  }
+  return out;
+}
+
+// "n1 and n2 do not hear each other, n3 hears both: not a partition", for a cut that a third
+// bridges.
+std::string bridge_lines(const std::vector<NodeView>& nodes) {
+  const auto cut_off = [](const NodeView& from, const NodeView& to) {
+    return from.status && !reaches(from, to);
+  };
+  std::string out;
+  for (std::size_t a = 0; a < nodes.size(); ++a) {
+    for (std::size_t b = a + 1; b < nodes.size(); ++b) {
+      if (!cut_off(nodes[a], nodes[b]) && !cut_off(nodes[b], nodes[a])) continue;
+      std::vector<std::string> bridges;
+      for (const NodeView& third : nodes) {
+        if (&third == &nodes[a] || &third == &nodes[b] || !third.status) continue;
+        if (reaches(third, nodes[a]) && reaches(third, nodes[b])) bridges.push_back(third.name);
+      }
+      if (bridges.empty()) continue;
+      out += nodes[a].name + " and " + nodes[b].name + " do not hear each other, but " +
+             listed(bridges) + (bridges.size() == 1 ? " hears" : " hear") +
+             " both: not a partition\n";
+    }
   }
   return out;
 }
@@ -188,7 +212,8 @@ std::string status_table(const std::vector<NodeView>& nodes) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     rows.push_back(row_of(nodes[i], sides[i], side_count(sides) > 1));
   }
-  std::string out = aligned(rows, {4, 5}) + verdict(nodes, sides) + lonely_lines(nodes);
+  std::string out =
+      aligned(rows, {4, 5}) + verdict(nodes, sides) + lonely_lines(nodes) + bridge_lines(nodes);
   std::set<std::string> told;
   for (const NodeView& node : nodes) {
     if (!node.status) continue;

@@ -75,10 +75,11 @@ TEST_CASE("hello: what does not fit is one sentence with both nodes, both facts 
   CHECK(said([](Hello& h) { h.mode = Mode::kAp; }) ==
         "n2 was started with --mode=ap, n1 with --mode=cp: give every node the same --mode");
   CHECK(said([](Hello& h) { h.members.pop_back(); }) ==
-        "n2 was started with 1 member, n1 with 2: give every node the same --join");
+        "n2 was started with 1 member, n1 with 2: give every node the same list of members "
+        "(--join or --initial-cluster)");
   CHECK(said([](Hello& h) { h.members[1].address = "10.0.0.9:2380"; }) ==
         "n2 was started with n2=10.0.0.9:2380, n1 with n2=10.0.0.2:2380: give every node the same "
-        "--join");
+        "list of members (--join or --initial-cluster)");
   CHECK(said([](Hello& h) { h.token_hash = 9; }).find("different cluster tokens") !=
         std::string::npos);
   CHECK(said([](Hello& h) { h.cluster = ClusterId{6}; }).find("another cluster") !=

@@ -240,7 +240,8 @@ TEST_CASE("peers: lists of different length are said on both sides, whoever dial
     const std::string knows = "n" + std::to_string(3 - small), alone = "n" + std::to_string(small);
     REQUIRE(c.until([&] { return !c[1].mismatches.empty() && !c[2].mismatches.empty(); }));
     const std::string want = knows + " was started with 2 members, " + alone +
-                             " with 1: give every node the same --join";
+                             " with 1: give every node the same list of members "
+                             "(--join or --initial-cluster)";
     CHECK(c[small].mismatches[0] == knows + ": " + want);
     CHECK(c[3 - small].mismatches[0] == alone + ": " + want);
     CHECK(c.links(3 - small).state(MemberId{small}).mismatch == want);

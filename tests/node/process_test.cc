@@ -214,7 +214,8 @@ TEST_CASE("nodes whose lists differ wait, and say so on both sides") {
   REQUIRE(!one.wait_ready().empty());
   REQUIRE(!two.wait_ready().empty());
   const std::string sentence =
-      "was started with 2 members, n1 with 1: give every node the same --join";
+      "was started with 2 members, n1 with 1: give every node the same list of members "
+      "(--join or --initial-cluster)";
   RunResult status;
   for (int i = 0; i < 500 && !contains(status.out, sentence); ++i) {
     status = run_capstan({"status", "--node=n2", "--endpoints=" + b});

@@ -81,6 +81,18 @@ TEST_CASE("serve: two CP voters get a note, two AP replicas do not") {
   CHECK(configured(args, "ap")->notes.empty());
 }
 
+TEST_CASE("serve: a list that can hardly be meant gets a note") {
+  const auto alone = configured({"--name=n1", "--initial-cluster=n1=http://127.0.0.1:2380"});
+  REQUIRE(alone->notes.size() == 1);
+  CHECK(alone->notes[0].starts_with("note: the list names this node alone"));
+  const auto mixed =
+      configured({"--name=n2", "--initial-cluster=n1=http://localhost:2380,n2=http://10.0.0.2:2380",
+                  "--listen-peer-urls=http://10.0.0.2:2380"},
+                 "ap");
+  REQUIRE(mixed->notes.size() == 1);
+  CHECK(mixed->notes[0].starts_with("note: n1 is listed at localhost:2380, which on any other"));
+}
+
 TEST_CASE("serve: every contradiction a node can see by itself gets its sentence") {
   struct Row {
     std::vector<std::string> args;

@@ -66,13 +66,22 @@ TEST_CASE("status: a partition shows its sides and who is alone since when") {
         "n2    127.0.0.1:2479  leader    n3          2     1300  B\n"
         "n3    127.0.0.1:2579  follower  n2          2     1300  B\n"
         "cp  2 of 3 voters, tolerates 0 failures   PARTITION: n1 | n2 n3\n"
-        "n1 reaches nobody since 4.1 s\n");
+        "n1 has reached nobody for 4.1 s\n");
 }
 
 TEST_CASE("status: reaching one way is not being on one side") {
   CHECK(sides_of(views({{"n1", "r", {"n2"}}, {"n2", "r", {}}})) == std::vector<int>{0, 1});
   CHECK(sides_of(views({{"n1", "r", {"n2"}}, {"n2", "r", {"n1", "n3"}}, {"n3", "r", {"n2"}}})) ==
         std::vector<int>{0, 0, 0});  // a bridge is no split
+}
+
+TEST_CASE("status: a cut that a third bridges is named as such") {
+  auto nodes =
+      views({{"n1", "leader", {"n3"}}, {"n2", "candidate", {"n3"}}, {"n3", "f", {"n1", "n2"}}});
+  const std::string line = "n1 and n2 do not hear each other, but n3 hears both: not a partition\n";
+  CHECK(status_table(nodes).ends_with(line));
+  nodes[1].status.reset();  // asked from n1's side
+  CHECK(status_table(nodes).ends_with(line));
 }
 
 TEST_CASE("status: a node that does not answer is on no side and not counted as equal") {
