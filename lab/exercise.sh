@@ -11,7 +11,7 @@
 # Each step is a command as a person types it on a host, with the exit code and the words its output
 # must have. Hosts are those of lab/hosts.sh, on real nodes, cut by iptables. `sudo`, which root does
 # not need and a host may not have, is a script here that runs its arguments. Lines that etcdctl logs
-# about its own retries are counted, not shown. Needs etcdctl and python3-etcd3.
+# about its own retries are counted, not shown. Needs etcdctl, curl and python3-etcd3.
 #
 # Exit 0: every step went as expected. 1: one did not. 77: skipped, and why.
 set -u
@@ -391,6 +391,8 @@ after_heal() {
   typed 2 0 '^value' "$get_2"
   both 1 3 'not here' 0 'only-on-node2' 'capstan get key2'
   typed 1 0 'all equal' 'capstan status'
+  [ "$mode" = cp ] || typed 1 0 '"loser_value":"value1".*"winner_value":"value2"' \
+    'curl -s http://localhost:2379/api/v1/conflicts'
 }
 
 more() {
@@ -472,7 +474,7 @@ walk_3() {
 # ---- all of it ----------------------------------------------------------------------------------
 
 missing_tools() {
-  for tool in etcdctl /usr/bin/python3; do
+  for tool in etcdctl curl /usr/bin/python3; do
     command -v $tool >/dev/null || { say "needs $tool"; return; }
   done
   /usr/bin/python3 -c 'import etcd3' 2>/dev/null || say 'needs python3-etcd3'
@@ -495,7 +497,7 @@ page_lines() { # page, transcript
   awk '/^```/ { inside = /^```console/ ? 1 : 0; next } inside && NF' "$1" >"$work/page"
   masked "$work/page" >"$work/page.masked"
   masked "$2" >"$work/seen.masked"
-  paste -d '\001' "$work/page.masked" "$work/page" | awk -F '\001' '
+  paste "$work/page.masked" "$work/page" | awk -F '\t' '
     NR == FNR { seen[$0]; next }
     { wanted = $1; found = wanted in seen }
     !found && sub(/ ?\.\.\.$/, "", wanted) {
