@@ -318,6 +318,7 @@ walk_2() {
   heading '2. A network partition'
   typed 1 0 '^OK$' "etcdctl --endpoints=$N1 put key1 before"
   typed 2 0 '^before$' "$get_2"
+  let_node_1_lead
   iptables_lines -A 2
   both 1 1 'etcdserver: request timed out, possibly due to previous leader failure' 0 '^OK$' "$put_1"
   both 1 1 '^Error: etcdserver: no leader' 0 '^OK$' "$put_1"
@@ -425,6 +426,7 @@ walk_3() {
 
   heading '2. The two lines as written: node1 and node2 do not hear each other, node3 hears both'
   typed 1 0 '^OK$' "etcdctl --endpoints=$N1 put key1 before"
+  let_node_1_lead
   iptables_lines -A 2
   typed 1 0 '^OK$' "$put_1"
   sleep 1.2 # three election times, after which node2 stops waiting for a leader
@@ -439,6 +441,7 @@ walk_3() {
   fi
 
   heading '2. The same two lines for node3 as well: a partition, node1 | node2 node3'
+  let_node_1_lead
   iptables_lines -A 3
   both 1 1 'etcdserver: request timed out, possibly due to previous leader failure' 0 '^OK$' "$put_1"
   both 1 1 '^Error: etcdserver: no leader' 0 '^OK$' "$put_1"
@@ -534,6 +537,15 @@ every_walk() { # "&" for all at once
   wait $nodes
   nodes=''
   for walk in 'cp 2' 'ap 2' 'cp 3' 'ap 3'; do
+    # A machine that pauses unseats leaders: all at once, a walk has a second chance alone.
+    if [ "$1" = '&' ] && ! tail -n 1 "$work/$walk" | grep -q ', 0 failed$'; then
+      grep -h '^!! otherwise' "$work/$walk" | sed "s/^!!/$walk, repeated:/"
+      # shellcheck disable=SC2086 # two words
+      sh "$0" "$program" $walk >"$work/$walk" 2>&1 &
+      nodes=$!
+      wait $!
+      nodes=''
+    fi
     result=$(tail -n 1 "$work/$walk")
     case $result in
     *' passed, '*' failed')
