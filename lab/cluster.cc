@@ -56,7 +56,7 @@ Status Cluster::start() {
       port = free_port_pair();
     }
     if (!port) return std::unexpected(port.error());
-    Node node{.name = "n" + std::to_string(i + 1), .port = *port, .output = {}, .process = {}};
+    Node node{.name = node_name(i), .port = *port, .output = {}, .process = {}};
     node.output = options_.directory + '/' + node.name + ".out";
     join += (join.empty() ? "" : ",") + node.name + '=' + kHost + ':' + std::to_string(node.port);
     nodes_.push_back(std::move(node));
@@ -187,14 +187,15 @@ void Cluster::lab_all(std::function<net::LabCommand(std::uint32_t node)> command
   }
 }
 
-void Cluster::cut_first_off(Micros for_micros, std::function<void(std::string)> done) {
+void Cluster::cut(const Sides& sides, Micros for_micros, std::function<void(std::string)> done) {
   lab_all(
       [&](std::uint32_t node) {
         net::LabCommand command;
         command.kind = net::LabCommand::Kind::kDrop;
         command.for_micros = for_micros;
         for (std::uint32_t peer = 0; peer < options_.nodes; ++peer) {
-          if ((node == 0) != (peer == 0)) command.drops.push_back({.peer = nodes_[peer].name});
+          if (side_of(sides, node) != side_of(sides, peer))
+            command.drops.push_back({.peer = nodes_[peer].name});
         }
         return command;
       },

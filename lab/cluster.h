@@ -12,6 +12,7 @@
 #include "core/request.h"
 #include "core/result.h"
 #include "lab/child_process.h"
+#include "lab/sides.h"
 #include "net/handler.h"
 #include "net/http_client.h"
 #include "net/json_api.h"
@@ -58,9 +59,9 @@ class Cluster {
   // Everything in the node's conflict log, page by page.
   void conflicts(std::uint32_t node, std::function<void(Result<std::vector<Conflict>>)> done);
 
-  // Cuts node 0 off from all others: each node is told to drop its part. `done` gets an empty
-  // string once every node has confirmed, else a sentence.
-  void cut_first_off(Micros for_micros, std::function<void(std::string)> done);
+  // Parts the sides from each other: each node is told to drop all nodes of other sides. `done`
+  // gets an empty string once every node has confirmed, else a sentence.
+  void cut(const Sides& sides, Micros for_micros, std::function<void(std::string)> done);
   void heal(std::function<void(std::string)> done);
 
  private:

@@ -24,6 +24,9 @@ constexpr Option kOptions[] = {
     {"quick", OptionKind::kSwitch, "", "", "", "about 6 s instead of about 20", "compare"},
     {"rate", OptionKind::kNumber, "N", "200", "",
      "writes per second through every node, and twice as many reads", "compare"},
+    {"nodes", OptionKind::kNumber, "N", "3", "", "how many nodes of each mode, 3 to 7", "compare"},
+    {"cut", OptionKind::kText, "SIDES", "", "",
+     "who hears whom: n1,n2/n3,n4/n5; without it n1 is cut off alone", "compare"},
     {"keys", OptionKind::kNumber, "N", "500", "", "how many keys are written and read", "compare"},
     {"zipf", OptionKind::kSwitch, "", "", "", "some keys far hotter than others", "compare"},
     {"durability", OptionKind::kText, "sync|interval|none", "sync", "",
@@ -55,6 +58,7 @@ std::expected<Settings, node::UsageError> settings_of(std::span<const std::strin
   if (!between("seed", 0, INT64_MAX)) return wrong("--seed counts from 0.");
   if (!between("rate", 1, 20'000)) return wrong("--rate is from 1 to 20000 writes a second.");
   if (!between("keys", 1, 10'000)) return wrong("--keys is from 1 to 10000.");
+  if (!between("nodes", 3, 7)) return wrong("--nodes is from 3 to 7.");
   Settings settings;
   settings.durability = parsed->text("durability");
   if (settings.durability != "sync" && settings.durability != "interval" &&
@@ -63,6 +67,13 @@ std::expected<Settings, node::UsageError> settings_of(std::span<const std::strin
   }
   settings.plan.seed = static_cast<std::uint64_t>(parsed->number("seed"));
   settings.plan.writes_per_second = static_cast<std::uint32_t>(parsed->number("rate"));
+  settings.plan.nodes = static_cast<std::uint32_t>(parsed->number("nodes"));
+  settings.plan.sides = first_alone(settings.plan.nodes);
+  if (parsed->has("cut")) {
+    auto sides = parse_sides(parsed->text("cut"), settings.plan.nodes);
+    if (!sides) return wrong("--cut: " + sides.error().context);
+    settings.plan.sides = std::move(*sides);
+  }
   settings.plan.keys = static_cast<std::uint32_t>(parsed->number("keys"));
   settings.plan.zipf = parsed->on("zipf");
   if (parsed->on("quick")) settings.plan = quick(settings.plan);
@@ -85,6 +96,9 @@ std::string write_file(const std::string& path, const std::string& text) {
   return file ? "" : "cannot write " + path;
 }
 
+// The page's plots and its diagram tell the story of n1 against n2 and n3 and of no other cut.
+bool has_page(const PlanOptions& plan) { return plan.sides == PlanOptions{}.sides; }
+
 std::string write_reports(const Settings& settings, const RunRecord& record,
                           const Figures& figures) {
   std::error_code error;
@@ -92,7 +106,11 @@ std::string write_reports(const Settings& settings, const RunRecord& record,
   if (error) return "cannot make " + settings.out + ": " + error.message();
   const std::string stem = settings.out + "/compare-" + std::to_string(settings.plan.seed);
   std::string failure = write_file(stem + ".json", report_json(record, figures));
-  if (failure.empty()) failure = write_file(stem + ".html", report_html(record, figures));
+  if (!has_page(settings.plan)) {
+    std::filesystem::remove(stem + ".html", error);  // of an earlier run with this seed
+  } else if (failure.empty()) {
+    failure = write_file(stem + ".html", report_html(record, figures));
+  }
   if (settings.history && failure.empty()) {
     failure = write_file(stem + ".cp.jsonl", to_jsonl(record.cp.history));
     if (failure.empty()) failure = write_file(stem + ".ap.jsonl", to_jsonl(record.ap.history));
@@ -110,8 +128,9 @@ std::string machine_text() {
 
 std::string where_to_look(const Settings& settings) {
   const std::string stem = settings.out + "/compare-" + std::to_string(settings.plan.seed);
-  return "report   " + stem + ".html\nnumbers  " + stem + ".json\nagain    " +
-         repeat_command(settings.plan) + '\n';
+  std::string text;
+  if (has_page(settings.plan)) text = "report   " + stem + ".html\n";
+  return text + "numbers  " + stem + ".json\nagain    " + repeat_command(settings.plan) + '\n';
 }
 
 }  // namespace
@@ -121,10 +140,12 @@ std::string compare_help() {
          "Starts three CP and three AP nodes, six processes on this machine, drives the\n"
          "same load through all of them, cuts n1 from n2 and n3, heals, checks what\n"
          "clients were told and prints what each choice cost. Ends by itself; leaves a\n"
-         "report in out/ and nothing else.\n\n"
+         "report in out/ and nothing else. Other clusters and cuts by --nodes and --cut;\n"
+         "the page is drawn for the usual cut only, the numbers are written for all.\n\n"
          "  capstan compare                 about 20 s\n"
          "  capstan compare --quick         about 6 s\n"
-         "  capstan compare --seed 8 --json\n\n"
+         "  capstan compare --seed 8 --json\n"
+         "  capstan compare --nodes 5 --cut n1,n2/n3,n4/n5\n\n"
          "Exit code: 0 all checks hold, 1 one broke, 5 one could not be decided.\n\n" +
          node::options_help(kOptions, "compare");
 }
@@ -136,7 +157,9 @@ int compare_main(std::span<const std::string> args) {
     return node::kExitUsage;
   }
   std::FILE* story = settings->json ? stderr : stdout;
-  print(story, "compare    3 CP + 3 AP nodes, six processes, seed " +
+  const std::string nodes = std::to_string(settings->plan.nodes);
+  print(story, "compare    " + nodes + " CP + " + nodes + " AP nodes, " +
+                   std::to_string(2 * settings->plan.nodes) + " processes, seed " +
                    std::to_string(settings->plan.seed) + ", about " +
                    (settings->plan.load_end > 10 * kSecond ? "20 s" : "6 s") + "\n\n");
   std::error_code error;

@@ -26,11 +26,22 @@ constexpr Micros kProbeBeforeHeal = 150 * kMillisecond;
 constexpr Micros kOnItsWay = 100 * kMillisecond;  // a younger value may still be travelling
 constexpr Micros kSettlePatience = 8 * kSecond;   // after the last answer
 
+bool is_on(const Side& side, const std::string& name) {
+  return std::ranges::any_of(side, [&](std::uint32_t node) { return node_name(node) == name; });
+}
+
 // One cluster under load: everything that is done and watched on one side of the comparison.
 class Arena {
  public:
-  Arena(net::Loop& loop, ModeRun& run, ClusterOptions options, std::function<void(Event)> say)
-      : loop_(loop), run_(run), cluster_(loop, std::move(options)), say_(std::move(say)) {}
+  Arena(net::Loop& loop, ModeRun& run, Sides sides, ClusterOptions options,
+        std::function<void(Event)> say)
+      : loop_(loop),
+        run_(run),
+        sides_(std::move(sides)),
+        majority_(majority_side(sides_)),
+        said_refusal_(sides_.size()),
+        cluster_(loop, std::move(options)),
+        say_(std::move(say)) {}
 
   Status start() { return cluster_.start(); }
   Cluster& cluster() { return cluster_; }
@@ -55,6 +66,7 @@ class Arena {
   void sample(Micros now);
   void sampled(Micros asked, const std::vector<std::unique_ptr<Dump>>& dumps);
   void ask_leader();
+  void ask_bytes_across(std::function<void(std::int64_t)> done);
   void settle(Micros now);
   void ask_finals();
   void got_finals();
@@ -68,6 +80,9 @@ class Arena {
 
   net::Loop& loop_;
   ModeRun& run_;
+  const Sides sides_;
+  const std::optional<std::size_t> majority_;  // of the sides
+  std::vector<bool> said_refusal_;             // by side
   Cluster cluster_;
   std::function<void(Event)> say_;
   std::unique_ptr<RecordedClients> clients_;
@@ -78,11 +93,11 @@ class Arena {
   bool sampling_ = false;
   Micros next_sample_ = 0, next_leader_ = 0;
   bool cut_done_ = false, healed_ = false;
-  bool said_refusal_ = false, said_accepting_ = false;
+  bool said_accepting_ = false;
   std::string leader_;
   std::uint64_t term_ = 0;
   std::uint64_t differed_ = 0;       // keys, when the heal was ordered
-  std::int64_t bytes_at_heal_ = -1;  // of frames at n1
+  std::int64_t bytes_at_heal_ = -1;  // as ask_bytes_across() tells them
   Micros load_ended_ = -1, settle_until_ = -1;
   bool asking_finals_ = false, finished_ = false;
   std::vector<FinalState> finals_;
@@ -119,25 +134,42 @@ void Arena::begin_load(Micros origin) {
 // Tells the story of the CP side from what its clients are answered.
 void Arena::note(const Operation& op) {
   if (run_.mode != Mode::kCp || !cut_done_ || !op.is_write()) return;
-  if (op.node == 0 && op.outcome == Outcome::kFailed && !said_refusal_ && !healed_) {
-    said_refusal_ = true;
-    say_({time(), name(), "n1 refuses (" + std::string(capstan::to_text(op.reason)) + ")"});
+  if (healed_) return;
+  const std::size_t at = side_of(sides_, op.node);
+  const Side& side = sides_[at];
+  if (at != majority_ && op.outcome == Outcome::kFailed && !said_refusal_[at]) {
+    said_refusal_[at] = true;
+    say_({time(), name(),
+          names_of(side) + (side.size() == 1 ? " refuses (" : " refuse (") +
+              std::string(capstan::to_text(op.reason)) + ")"});
   }
-  if (op.node != 0 && op.acknowledged() && op.start > run_.cut_at + kOnItsWay && !said_accepting_ &&
-      !healed_ && !leader_.empty() && leader_ != cluster_.name(0)) {
+  if (at == majority_ && op.acknowledged() && op.start > run_.cut_at + kOnItsWay &&
+      !said_accepting_ && is_on(side, leader_)) {
     said_accepting_ = true;
     say_({time(), name(),
-          leader_ + " leads n2 n3, term " + std::to_string(term_) + "; they accept"});
+          leader_ + " leads " + names_of(side) + ", term " + std::to_string(term_) +
+              "; they accept"});
   }
 }
 
 void Arena::ask_leader() {
-  cluster_.status(1, [this](Result<StatusResult> status) {
+  // Of the side that has a leader while the cut lasts, if one has.
+  cluster_.status(sides_[majority_.value_or(0)].front(), [this](Result<StatusResult> status) {
     if (!status) return;
     leader_ = status->leader_name;
     term_ = status->term;
     run_.durability = std::string(capstan::to_text(status->durability));
   });
+}
+
+// Bytes of frames between the first side and the other. A node counts its bytes to and from all
+// peers alike, so this is told only where the first side is a single node.
+void Arena::ask_bytes_across(std::function<void(std::int64_t)> done) {
+  if (sides_.size() == 2 && sides_[0].size() == 1) {
+    cluster_.peer_bytes(sides_[0].front(), std::move(done));
+  } else {
+    done(-1);
+  }
 }
 
 void Arena::dump_all(bool stale, std::function<void(std::vector<std::unique_ptr<Dump>>)> done) {
@@ -177,11 +209,13 @@ void Arena::sampled(Micros asked, const std::vector<std::unique_ptr<Dump>>& dump
   if (cut_done_ && !healed_) differed_ = keys;
   if (!after_heal || run_.equal_after >= 0 || keys > 0) return;
   run_.equal_after = time() - run_.heal_at;
-  cluster_.peer_bytes(0, [this](std::int64_t bytes) {
+  ask_bytes_across([this](std::int64_t bytes) {
     if (bytes >= 0 && bytes_at_heal_ >= 0) run_.reconcile_bytes = bytes - bytes_at_heal_;
   });
   const std::string differed = std::to_string(differed_) + " keys had differed";
-  const char* what = run_.mode == Mode::kCp ? "n1 caught up: " : "equal again: ";
+  const std::string what = run_.mode == Mode::kCp && majority_
+                               ? names_of(cut_off(sides_)) + " caught up: "
+                               : "equal again: ";
   say_({time(), name(), what + differed});
 }
 
@@ -203,14 +237,14 @@ void Arena::cut(Micros now, Micros for_micros) {
   run_.leader_at_cut = leader_;
   leader_.clear();
   run_.cut_at = now;
-  cluster_.cut_first_off(for_micros, [this](std::string failure) {
+  cluster_.cut(sides_, for_micros, [this](std::string failure) {
     if (!failure.empty()) problem(std::move(failure));
     run_.cut_at = time();
     cut_done_ = true;
     if (run_.mode == Mode::kAp) {
-      say_({time(), name(), "both sides go on"});
-    } else if (run_.leader_at_cut == cluster_.name(0)) {
-      say_({time(), name(), "n1 was the leader"});
+      say_({time(), name(), sides_.size() == 2 ? "both sides go on" : "all sides go on"});
+    } else if (is_on(cut_off(sides_), run_.leader_at_cut)) {
+      say_({time(), name(), run_.leader_at_cut + " was the leader"});
     }
   });
 }
@@ -220,7 +254,7 @@ void Arena::probe_two_values(Micros now) {
     const auto begun = [this](const std::string& value) { return clients_->begun(value); };
     run_.keys_with_two_values = settled_differences(dumps, now - kOnItsWay, begun);
   });
-  cluster_.peer_bytes(0, [this](std::int64_t bytes) { bytes_at_heal_ = bytes; });
+  ask_bytes_across([this](std::int64_t bytes) { bytes_at_heal_ = bytes; });
 }
 
 void Arena::heal(Micros now) {
@@ -373,7 +407,7 @@ void Comparison::drive(Micros now) {
   }
   if (!cut_ && now >= plan.cut_at) {
     cut_ = true;
-    say({now, "CUT", "n1 | n2 n3"});
+    say({now, "CUT", to_text(plan.sides)});
     for (const auto& arena : arenas_) arena->cut(now, 2 * (plan.heal_at - plan.cut_at) + kSecond);
   }
   if (!probed_ && now >= plan.heal_at - kProbeBeforeHeal) {
@@ -410,7 +444,7 @@ ComparisonResult Comparison::run() {
     if (Status made = make_directory(own); !made) {
       return {ComparisonEnd::kFailed, made.error().context, {}};
     }
-    auto arena = std::make_unique<Arena>(loop_, *run,
+    auto arena = std::make_unique<Arena>(loop_, *run, options_.plan.sides,
                                          ClusterOptions{.mode = run->mode,
                                                         .nodes = options_.plan.nodes,
                                                         .executable = options_.executable,

@@ -2,7 +2,8 @@
 // was recorded. Nothing is judged here.
 //
 //   0 s        the load begins
-//   cut_at     node 1 | nodes 2 3, by dropping frames at the peer links (clients are not cut)
+//   cut_at     the plan's sides are parted, by dropping frames at the peer links (clients are not
+//              cut)
 //   heal_at    just before: every key is read at every node as clients read
 //   load_end   no operation begins any more; the open ones are waited for
 //   after      until all nodes hold the same, at most a few seconds

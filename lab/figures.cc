@@ -7,15 +7,15 @@
 namespace capstan::lab {
 namespace {
 
-constexpr std::uint32_t kAlone = 0;  // n1
-
-bool at_side(const Operation& op, bool alone) { return (op.node == kAlone) == alone; }
+bool at_side(const Operation& op, const Side& side) {
+  return std::ranges::find(side, op.node) != side.end();
+}
 
 // The longest stretch of [from, to] in which no write of that side was acknowledged.
-Micros longest_silence(const History& history, bool alone, Micros from, Micros to) {
+Micros longest_silence(const History& history, const Side& nodes, Micros from, Micros to) {
   std::vector<Micros> ends;
   for (const Operation& op : history) {
-    if (op.is_write() && op.acknowledged() && at_side(op, alone) && op.end > from && op.end < to) {
+    if (op.is_write() && op.acknowledged() && at_side(op, nodes) && op.end > from && op.end < to) {
       ends.push_back(op.end);
     }
   }
@@ -28,11 +28,11 @@ Micros longest_silence(const History& history, bool alone, Micros from, Micros t
   return std::max(longest, to - last);
 }
 
-SideFigures side_figures(const ModeRun& run, bool alone) {
-  SideFigures side;
+SideFigures side_figures(const ModeRun& run, Side nodes) {
+  SideFigures side{.nodes = std::move(nodes)};
   Histogram refusals;
   for (const Operation& op : run.history) {
-    if (!at_side(op, alone) || op.start < run.cut_at || op.start >= run.heal_at) continue;
+    if (!at_side(op, side.nodes) || op.start < run.cut_at || op.start >= run.heal_at) continue;
     if (!op.is_write()) {
       ++side.reads;
       side.reads_answered += op.acknowledged() ? 1 : 0;
@@ -52,20 +52,30 @@ SideFigures side_figures(const ModeRun& run, bool alone) {
     }
   }
   if (refusals.count() > 0) side.refusal_p99 = static_cast<Micros>(refusals.quantile(0.99));
-  side.longest_silence = longest_silence(run.history, alone, run.cut_at, run.heal_at);
+  side.longest_silence = longest_silence(run.history, side.nodes, run.cut_at, run.heal_at);
   return side;
 }
 
-// From the heal to the first write that n1 accepted after it.
-Micros correct_after(const ModeRun& run) {
+// From the heal to the first write that the node accepted after it; -1: none.
+Micros accepts_after(const ModeRun& run, std::uint32_t node) {
   Micros first = -1;
   for (const Operation& op : run.history) {
-    if (op.node != kAlone || !op.is_write() || !op.acknowledged() || op.start < run.heal_at)
-      continue;
+    if (op.node != node || !op.is_write() || !op.acknowledged() || op.start < run.heal_at) continue;
     const Micros after = op.end - run.heal_at;
     if (first < 0 || after < first) first = after;
   }
   return first;
+}
+
+// The same for the last of these nodes.
+Micros correct_after(const ModeRun& run, const Side& nodes) {
+  Micros last = -1;
+  for (const std::uint32_t node : nodes) {
+    const Micros after = accepts_after(run, node);
+    if (after < 0) return -1;
+    last = std::max(last, after);
+  }
+  return last;
 }
 
 void latencies(const ModeRun& run, ModeFigures& figures) {
@@ -80,16 +90,25 @@ void latencies(const ModeRun& run, ModeFigures& figures) {
   figures.read_p99 = static_cast<Micros>(reads.quantile(0.99));
 }
 
-ModeFigures mode_figures(const ModeRun& run) {
+ModeFigures mode_figures(const ModeRun& run, const Sides& sides) {
   ModeFigures figures{.mode = run.mode};
-  figures.alone = side_figures(run, true);
-  figures.together = side_figures(run, false);
+  const std::optional<std::size_t> majority = majority_side(sides);
+  Side others;
+  for (std::size_t i = 0; i < sides.size(); ++i) {
+    figures.sides.push_back(side_figures(run, sides[i]));
+    figures.sides.back().majority = i == majority;
+    if (i > 0) others.insert(others.end(), sides[i].begin(), sides[i].end());
+  }
+  figures.alone = figures.sides.front();
+  figures.together = side_figures(run, std::move(others));
   figures.stale = count_stale_reads(run.history, run.cut_at, run.heal_at);
   figures.keys_with_two_values = run.keys_with_two_values;
   latencies(run, figures);
-  figures.correct_after = correct_after(run);
-  figures.heal_stall = longest_silence(run.history, false, run.heal_at,
-                                       std::min(run.heal_at + kSecond, run.load_end));
+  figures.correct_after = correct_after(run, cut_off(sides));
+  if (majority) {
+    figures.heal_stall = longest_silence(run.history, sides[*majority], run.heal_at,
+                                         std::min(run.heal_at + kSecond, run.load_end));
+  }
   figures.equal_after = run.equal_after;
   figures.reconcile_bytes = run.reconcile_bytes;
   figures.accounts = settle_accounts(run.mode, run.history, run.finals);
@@ -109,10 +128,12 @@ Verdict worse(Verdict a, Verdict b) {
 }  // namespace
 
 Figures figures_of(const RunRecord& record) {
-  Figures figures{.cp = mode_figures(record.cp), .ap = mode_figures(record.ap)};
-  const bool nothing_cut = figures.cp.alone.refused + figures.cp.alone.unknown == 0 &&
-                           figures.cp.together.refused + figures.cp.together.unknown == 0 &&
-                           figures.ap.keys_with_two_values == 0;
+  const Sides& sides = record.plan.sides;
+  Figures figures{.cp = mode_figures(record.cp, sides), .ap = mode_figures(record.ap, sides)};
+  const bool nothing_cut =
+      std::ranges::all_of(figures.cp.sides,
+                          [](const SideFigures& s) { return s.refused + s.unknown == 0; }) &&
+      figures.ap.keys_with_two_values == 0;
   figures.cut_was_real = nothing_cut ? Verdict::kNo : Verdict::kYes;
 
   Verdict all = figures.cp.linearizable.verdict;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "lab/accounts.h"
 #include "lab/convergence.h"
@@ -15,6 +16,8 @@ namespace capstan::lab {
 // What one side of the cut was asked and answered while the cut lasted: operations begun between
 // "all nodes confirmed the cut" and "the heal was ordered".
 struct SideFigures {
+  Side nodes{};
+  bool majority = false;
   std::uint64_t writes = 0, accepted = 0, refused = 0, unknown = 0;
   std::uint64_t reads = 0, reads_answered = 0;
   Micros refusal_p99 = -1;     // from request to refusal; -1: none refused
@@ -24,14 +27,18 @@ struct SideFigures {
 
 struct ModeFigures {
   Mode mode = Mode::kCp;
-  SideFigures alone{};     // n1
-  SideFigures together{};  // all others
-  StaleReads stale{};      // during the cut
+  std::vector<SideFigures> sides{};  // in the order of the plan
+  SideFigures alone{};               // the first of them
+  SideFigures together{};            // all others, taken together
+  StaleReads stale{};                // during the cut
   std::uint64_t keys_with_two_values = 0;
   Micros write_p50 = 0, write_p99 = 0;  // of accepted writes, the whole run
   Micros read_p50 = 0, read_p99 = 0;
-  Micros correct_after = -1;  // CP: from the heal to n1's first accepted write
-  Micros heal_stall = 0;      // longest silence of the others in the second after the heal
+  // From the heal until every node without a majority on its side had accepted a write again; -1:
+  // one never did.
+  Micros correct_after = -1;
+  // Longest silence of the majority's side in the second after the heal; -1: no side had one.
+  Micros heal_stall = -1;
   Micros equal_after = -1;
   std::int64_t reconcile_bytes = -1;
   Accounts accounts{};

@@ -9,6 +9,7 @@
 
 #include "core/time.h"
 #include "lab/history.h"
+#include "lab/sides.h"
 
 namespace capstan::lab {
 
@@ -18,6 +19,7 @@ struct PlanOptions {
   std::uint32_t keys = 500;
   std::uint32_t writes_per_second = 200;  // at each node; twice as many reads
   bool zipf = false;                      // some keys far hotter than others; else all alike
+  Sides sides = first_alone(3);           // of the cut; every node is on one
   // From the start of the load. The load goes on for a while after the heal.
   Micros cut_at = 3 * kSecond;
   Micros heal_at = 11 * kSecond;

@@ -57,25 +57,27 @@ Json lost_json(const ModeRun& run, const Accounts& accounts) {
   return list;
 }
 
-Json mode_json(const ModeRun& run, const ModeFigures& f) {
+// A side's figures stand under its nodes' names: "n1", "n2_n3".
+Json mode_json(const ModeRun& run, const ModeFigures& f, const Sides& sides) {
   Json json{{"cut_at_us", run.cut_at},
             {"heal_at_us", run.heal_at},
             {"load_end_us", run.load_end},
             {"durability", run.durability},
-            {"operations", run.history.size()},
-            {"n1", side_json(f.alone)},
-            {"n2_n3", side_json(f.together)},
-            {"reads_during_cut", f.stale.reads},
-            {"stale_reads_during_cut", f.stale.stale},
-            {"keys_with_two_values", f.keys_with_two_values},
-            {"write_us_p50", f.write_p50},
-            {"write_us_p99", f.write_p99},
-            {"read_us_p50", f.read_p50},
-            {"read_us_p99", f.read_p99}};
+            {"operations", run.history.size()}};
+  for (const SideFigures& side : f.sides) json[names_of(side.nodes, "_")] = side_json(side);
+  json["reads_during_cut"] = f.stale.reads;
+  json["stale_reads_during_cut"] = f.stale.stale;
+  json["keys_with_two_values"] = f.keys_with_two_values;
+  json["write_us_p50"] = f.write_p50;
+  json["write_us_p99"] = f.write_p99;
+  json["read_us_p50"] = f.read_p50;
+  json["read_us_p99"] = f.read_p99;
   if (!run.leader_at_cut.empty()) json["leader_at_cut"] = run.leader_at_cut;
-  if (f.correct_after >= 0) json["n1_writes_again_after_us"] = f.correct_after;
+  if (f.correct_after >= 0) {
+    json[names_of(cut_off(sides), "_") + "_writes_again_after_us"] = f.correct_after;
+  }
   if (f.equal_after >= 0) json["equal_again_after_us"] = f.equal_after;
-  json["others_longest_silence_after_heal_us"] = f.heal_stall;
+  if (f.heal_stall >= 0) json["others_longest_silence_after_heal_us"] = f.heal_stall;
   if (f.reconcile_bytes >= 0) json["reconcile_bytes"] = f.reconcile_bytes;
   json["accounts"] = accounts_json(f.accounts);
   json["checks"] = {
@@ -118,10 +120,10 @@ std::string report_json(const RunRecord& record, const Figures& figures) {
                     {"cut_at_us", plan.cut_at},
                     {"heal_at_us", plan.heal_at},
                     {"load_end_us", plan.load_end},
-                    {"cut", "n1 / n2,n3"}}},
+                    {"cut", cut_text(plan.sides)}}},
                   {"cut_was_real", to_text(figures.cut_was_real)},
-                  {"cp", mode_json(record.cp, figures.cp)},
-                  {"ap", mode_json(record.ap, figures.ap)},
+                  {"cp", mode_json(record.cp, figures.cp, plan.sides)},
+                  {"ap", mode_json(record.ap, figures.ap, plan.sides)},
                   {"events", std::move(events)}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n';
 }

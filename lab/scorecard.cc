@@ -103,30 +103,54 @@ std::string accounted_text(const Accounts& a) {
 
 using Rows = std::vector<ScoreRow>;
 
+// What a side was answered. One with a majority is asked how long nothing went through, one without
+// how it was told so.
+void side_rows(const SideFigures& cp, const SideFigures& ap, std::size_t name_width, Rows& rows) {
+  std::string name = names_of(cp.nodes);
+  name.resize(name_width, ' ');
+  const std::string blank(name_width, ' ');
+  rows.push_back(
+      {"  " + name + "writes accepted", of(cp.accepted, cp.writes), of(ap.accepted, ap.writes)});
+  if (cp.majority) {
+    rows.push_back({"  " + blank + "  longest silence", duration_text(cp.longest_silence),
+                    duration_text(ap.longest_silence)});
+    return;
+  }
+  rows.push_back({"  " + blank + "  refused / unknown", slash(cp.refused, cp.unknown),
+                  slash(ap.refused, ap.unknown)});
+  rows.push_back({"  " + blank + "  time to a refusal, p99", duration_text(cp.refusal_p99),
+                  duration_text(ap.refusal_p99)});
+}
+
 void during_the_cut(const ModeFigures& cp, const ModeFigures& ap, Rows& rows) {
   rows.push_back({"during the cut"});
-  rows.push_back({"  n1        writes accepted", of(cp.alone.accepted, cp.alone.writes),
-                  of(ap.alone.accepted, ap.alone.writes)});
-  rows.push_back({"              refused / unknown", slash(cp.alone.refused, cp.alone.unknown),
-                  slash(ap.alone.refused, ap.alone.unknown)});
-  rows.push_back({"              time to a refusal, p99", duration_text(cp.alone.refusal_p99),
-                  duration_text(ap.alone.refusal_p99)});
-  rows.push_back({"  n2 n3     writes accepted", of(cp.together.accepted, cp.together.writes),
-                  of(ap.together.accepted, ap.together.writes)});
-  rows.push_back({"              longest silence", duration_text(cp.together.longest_silence),
-                  duration_text(ap.together.longest_silence)});
+  std::size_t name_width = 10;
+  for (const SideFigures& side : cp.sides) {
+    name_width = std::max(name_width, names_of(side.nodes).size() + 2);
+  }
+  for (std::size_t i = 0; i < cp.sides.size(); ++i) {
+    side_rows(cp.sides[i], ap.sides[i], name_width, rows);
+  }
   rows.push_back(
       {"  reads older than an acknowledged write", stale_text(cp.stale), stale_text(ap.stale)});
   rows.push_back({"  two values for one key at once", keys_text(cp.keys_with_two_values),
                   keys_text(ap.keys_with_two_values)});
 }
 
-void after_the_heal(const ModeFigures& cp, const ModeFigures& ap, Rows& rows) {
+// "  n1 accepts again / all nodes equal again"
+std::string again_label(const Sides& sides) {
+  if (!majority_side(sides)) return "  all nodes accept again / all equal again";
+  const Side nodes = cut_off(sides);
+  return "  " + names_of(nodes) + (nodes.size() == 1 ? " accepts" : " accept") +
+         " again / all nodes equal again";
+}
+
+void after_the_heal(const Sides& sides, const ModeFigures& cp, const ModeFigures& ap, Rows& rows) {
   const auto again = [](const ModeFigures& mode) {
     return duration_text(mode.correct_after) + " / " + duration_text(mode.equal_after);
   };
   rows.push_back({"after the heal"});
-  rows.push_back({"  n1 accepts again / all nodes equal again", again(cp), again(ap)});
+  rows.push_back({again_label(sides), again(cp), again(ap)});
   rows.push_back({"  acknowledged writes", number(cp.accounts.acknowledged),
                   number(ap.accounts.acknowledged)});
   rows.push_back({"    survived / superseded / merged / expired", fates_text(cp.accounts),
@@ -195,6 +219,8 @@ std::string event_line(const Event& event) {
 std::string repeat_command(const PlanOptions& plan) {
   const PlanOptions standard;
   std::string text = "capstan compare --seed " + std::to_string(plan.seed);
+  if (plan.nodes != standard.nodes) text += " --nodes " + std::to_string(plan.nodes);
+  if (plan.sides != first_alone(plan.nodes)) text += " --cut " + cut_text(plan.sides, "/");
   if (plan.heal_at < standard.heal_at) text += " --quick";
   if (plan.writes_per_second != standard.writes_per_second) {
     text += " --rate " + std::to_string(plan.writes_per_second);
@@ -206,15 +232,29 @@ std::string repeat_command(const PlanOptions& plan) {
 
 std::string verdict_sentences(const RunRecord& record, const Figures& figures) {
   if (figures.verdict != Verdict::kYes) return "";
-  const SideFigures& cp = figures.cp.alone;
-  const SideFigures& ap = figures.ap.alone;
   const Micros cut = record.cp.heal_at - record.cp.cut_at;
-  std::string out = "CP gave up n1 for " + formatted("%.1f s", static_cast<double>(cut) / kSecond) +
-                    " and lost nothing: " + number(cp.writes - cp.accepted) + " of " +
-                    counted(cp.writes, "write") +
-                    " there not accepted, none acknowledged is gone. ";
+  const std::string seconds = formatted("%.1f s", static_cast<double>(cut) / kSecond);
+  SideFigures given_up, ap;  // sums
+  for (const SideFigures& side : figures.cp.sides) {
+    if (side.majority) continue;
+    given_up.writes += side.writes;
+    given_up.accepted += side.accepted;
+  }
+  for (const SideFigures& side : figures.ap.sides) {
+    ap.writes += side.writes;
+    ap.accepted += side.accepted;
+  }
+  std::string out =
+      majority_side(record.plan.sides)
+          ? "CP gave up " + names_of(cut_off(record.plan.sides)) + " for " + seconds +
+                " and lost nothing: " + of(given_up.writes - given_up.accepted, given_up.writes) +
+                (given_up.writes == 1 ? " write" : " writes") + " there not accepted"
+          : "No side had a majority: for " + seconds + " CP accepted " +
+                of(given_up.accepted, given_up.writes) +
+                (given_up.writes == 1 ? " write" : " writes") + " and lost nothing";
+  out += ", none acknowledged is gone. ";
   out += ap.accepted == ap.writes ? std::string("AP never said no")
-                                  : "AP accepted " + of(ap.accepted, ap.writes) + " writes at n1";
+                                  : "AP accepted " + of(ap.accepted, ap.writes) + " writes";
   out += "; " + counted(figures.ap.keys_with_two_values, "key") + " had two values, and " +
          counted(figures.ap.accounts.lost, "acknowledged write") +
          " lost to a concurrent one, bodies kept.";
@@ -247,7 +287,7 @@ std::string broken_promises(const RunRecord& record, const Figures& figures) {
 
 std::string score_title(const RunRecord& record) {
   const Micros cut = record.plan.heal_at - record.plan.cut_at;
-  return "Same load, same seed, same cut: n1 | n2 n3 for " +
+  return "Same load, same seed, same cut: " + to_text(record.plan.sides) + " for " +
          formatted("%.1f s", static_cast<double>(cut) / kSecond);
 }
 
@@ -261,7 +301,7 @@ std::vector<ScoreRow> score_rows(const RunRecord& record, const Figures& figures
                   two_durations(ap.write_p50, ap.write_p99)});
   rows.push_back(
       {"  durability of an acknowledged write", record.cp.durability, record.ap.durability});
-  after_the_heal(cp, ap, rows);
+  after_the_heal(record.plan.sides, cp, ap, rows);
   checks(figures, rows);
   return rows;
 }

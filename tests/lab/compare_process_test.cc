@@ -53,6 +53,61 @@ TEST_CASE("compare: a quick run keeps every promise, writes its reports and leav
   CHECK(processes_mentioning(directory->path()).empty());
 }
 
+// Five nodes of each mode, real processes, cut 2 | 2 | 1 and then 3 | 2.
+TEST_CASE("compare: with five nodes AP takes every write on every side, CP only on a majority's") {
+  struct Row {
+    const char* cut;
+    std::vector<const char*> sides;  // by their names in the report
+    std::vector<bool> cp_goes_on;
+  };
+  const Row rows[] = {
+      {"n1,n2 / n3,n4 / n5", {"n1_n2", "n3_n4", "n5"}, {false, false, false}},
+      {"n1,n2 / n3,n4,n5", {"n1_n2", "n3_n4_n5"}, {false, true}},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.cut);
+    const auto directory = scratch();
+    const std::string out = directory->path() + "/out";
+    std::vector<std::string> args = quick_args(out);
+    args.insert(args.end(), {"--nodes=5", std::string("--cut=") + row.cut});
+    int code = 5;
+    std::string said;
+    for (int attempt = 0; attempt < 3 && code == 5; ++attempt) {
+      RunningProgram compare(args, directory->path());
+      code = compare.wait();
+      said += compare.output();
+    }
+    INFO(said);
+    REQUIRE(code == 0);
+    const auto json = nlohmann::json::parse(file_text(out + "/compare-3.json"), nullptr, false);
+    REQUIRE(json.is_object());
+    for (std::size_t i = 0; i < row.sides.size(); ++i) {
+      CAPTURE(row.sides[i]);
+      REQUIRE(json["ap"].contains(row.sides[i]));
+      REQUIRE(json["cp"].contains(row.sides[i]));
+      const auto& ap = json["ap"][row.sides[i]];
+      const auto& cp = json["cp"][row.sides[i]];
+      CHECK(ap["writes"].get<int>() > 0);
+      CHECK(ap["accepted"] == ap["writes"]);
+      if (row.cp_goes_on[i]) {
+        CHECK(cp["accepted"].get<int>() > 0);
+      } else {
+        CHECK(cp["accepted"] == 0);
+        CHECK(cp["refused"].get<int>() > 0);
+      }
+    }
+    CHECK(json["ap"]["keys_with_two_values"].get<int>() > 0);
+    CHECK(json["cp"]["keys_with_two_values"] == 0);
+    const auto& accounts = json["ap"]["accounts"];
+    CHECK(accounts["unaccounted"] == 0);
+    CHECK(accounts["survived"].get<int>() + accounts["superseded"].get<int>() +
+              accounts["lost"].get<int>() ==
+          accounts["acknowledged"].get<int>());
+    CHECK(json["ap"].contains("equal_again_after_us"));
+    CHECK(!fs::exists(out + "/compare-3.html"));  // it draws n1 | n2 n3 and nothing else
+  }
+}
+
 TEST_CASE("compare: Ctrl-C leaves no process, no directory and no report, whenever it comes") {
   for (const char* moment : {"compare ", "load:", "CUT", "HEAL"}) {
     CAPTURE(moment);
@@ -86,6 +141,11 @@ TEST_CASE("compare and bench: a wrong call is a sentence and exit 2, nothing is 
   const Row rows[] = {
       {{"compare", "--sede=3"}, "did you mean --seed?"},
       {{"compare", "--rate=0"}, "--rate is from 1"},
+      {{"compare", "--nodes=2"}, "--nodes is from 3 to 7."},
+      {{"compare", "--nodes=5", "--cut=n1"}, "--cut: a cut needs two sides"},
+      {{"compare", "--cut=n1/n2"},
+       "every node is on one side, and there are 3; like this: n1 / n2,n3"},
+      {{"compare", "--cut=n1/n2,n4"}, "no node is called \"n4\""},
       {{"compare", "now"}, "compare takes no words: now"},
       {{"compare", "--durability=maybe"}, "--durability is sync, interval or none."},
       {{"bench", "--op=jump"}, "--op is put, get or mixed."},

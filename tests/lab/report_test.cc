@@ -107,6 +107,19 @@ TEST_CASE("report: the JSON says verdicts, units and the evidence of what broke"
   CHECK(json["cp"]["n1"]["unknown_us_max"] == 600'000);
 }
 
+TEST_CASE("report: the JSON has each side's figures under its nodes' names") {
+  RunRecord record = small_record();
+  record.plan.sides = {{0, 2}, {1}};
+  const auto json = nlohmann::json::parse(report_json(record, figures_of(record)));
+  CHECK(json["plan"]["cut"] == "n1,n3 / n2");
+  REQUIRE(json["cp"].contains("n1_n3"));
+  REQUIRE(json["cp"].contains("n2"));
+  CHECK(json["cp"]["n1_n3"]["writes"] == 2);
+  CHECK(json["cp"]["n2"]["writes"] == 1);
+  CHECK(!json["cp"].contains("n1"));
+  CHECK(!json["cp"].contains("n2_writes_again_after_us"));  // n2 accepted nothing after the heal
+}
+
 TEST_CASE("chart: a logarithmic axis draws zero at its foot and the largest value below its top") {
   Chart chart{.title = "t", .summary = "s", .unit = "ms", .seconds = 2, .logarithmic = true};
   chart.series = {{"a", "s1", false, {{0, 0}, {1, 7}, {2, 1000}}}};

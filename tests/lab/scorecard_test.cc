@@ -49,7 +49,8 @@ TEST_CASE("scorecard: no line is wider than 81 columns, also with large numbers"
   for (ModeFigures* mode : {&figures.cp, &figures.ap}) {
     mode->accounts.survived = 123'456;
     mode->accounts.superseded = 7'654'321;
-    mode->together = {.writes = 3'200'000, .accepted = 3'199'999};
+    mode->sides[1].writes = 3'200'000;
+    mode->sides[1].accepted = 3'199'999;
   }
   const std::string text = scorecard(record, figures);
   for (std::size_t at = 0; at < text.size();) {
@@ -146,6 +147,95 @@ TEST_CASE("figures: sides, silences, stale reads and the heal are counted from t
   CHECK(figures.ap.accounts.lost == 1);
 }
 
+// The small run by five nodes, parted so that no side has a majority: n1 and n2 are node 0's side.
+// n3's write is refused in CP; n3 and n5 each accept one in AP.
+RunRecord record_of_five() {
+  RunRecord record = small_record();
+  record.plan.nodes = 5;
+  record.plan.sides = {{0, 1}, {2, 3}, {4}};
+  std::erase_if(record.cp.history,
+                [](const Operation& op) { return op.node == 1 || op.start > 10 * kSecond; });
+  record.cp.history.push_back(wrote({.node = 2,
+                                     .key = "a",
+                                     .value = "v5",
+                                     .start = 6 * kSecond,
+                                     .took = 3000,
+                                     .outcome = Outcome::kFailed}));
+  for (std::uint32_t node = 0; node < 5; ++node) {
+    const std::string value = "w" + std::to_string(node);
+    record.cp.history.push_back(
+        wrote({.node = node,
+               .key = "a",
+               .value = value,
+               .start = 11 * kSecond + (node + 1) * 100 * kMillisecond,
+               .id = node_name(node) + ":1:9",
+               .revision = 3 + node,
+               .previous = node == 0 ? "v1" : "w" + std::to_string(node - 1)}));
+  }
+  for (std::uint32_t node = 2; node < 5; node += 2) {
+    record.ap.history.push_back(wrote({.node = node,
+                                       .key = node_name(node),
+                                       .value = "w",
+                                       .start = 7 * kSecond,
+                                       .took = 200,
+                                       .outcome = Outcome::kOkLocal,
+                                       .id = node_name(node) + ":1:1"}));
+  }
+  record.cp.finals.clear();
+  const FinalState ap = record.ap.finals[0];
+  record.ap.finals.clear();
+  for (std::uint32_t node = 0; node < 5; ++node) {
+    record.cp.finals.push_back(final_state(node_name(node), {{"a", {"w4", 7}}}));
+    record.ap.finals.push_back(ap);
+    FinalState& final = record.ap.finals.back();
+    final.name = node_name(node);
+    final.dump["n3"] = final.dump["n5"] = {"w", 0};
+    final.survived_ids.insert({"n3:1:1", "n5:1:1"});
+  }
+  return record;
+}
+
+TEST_CASE("scorecard: a cut into three sides has rows for each, and none is called a majority") {
+  const RunRecord record = record_of_five();
+  const Figures figures = figures_of(record);
+  CHECK(figures.verdict == Verdict::kYes);
+  const std::string text = scorecard(record, figures);
+  INFO(text);
+  for (const char* row : {
+           "same cut: n1 n2 | n3 n4 | n5 for 8.0 s CP AP\n",
+           "\n n1 n2 writes accepted 0 of 2 2 of 2\n refused / unknown 1 / 1 0 / 0\n",
+           "\n n3 n4 writes accepted 0 of 1 1 of 1\n refused / unknown 1 / 0 0 / 0\n",
+           "\n n5 writes accepted 0 of 0 1 of 1\n refused / unknown 0 / 0 0 / 0\n",
+           "\n all nodes accept again / all equal again 0.5 s / 0.2 s",  // n5 is the last to
+           "\nNo side had a majority: for 8.0 s CP accepted 0 of 3 writes and lost nothing",
+           " AP never said no;",
+       }) {
+    CAPTURE(row);
+    CHECK(squeezed(text).find(row) != std::string::npos);
+  }
+  CHECK(text.find("longest silence") == std::string::npos);
+}
+
+TEST_CASE("scorecard: refusals on any side of an AP cut are told") {
+  RunRecord record = record_of_five();
+  record.ap.history.push_back(wrote(
+      {.node = 3, .key = "a", .value = "x", .start = 7 * kSecond, .outcome = Outcome::kFailed}));
+  const std::string text = scorecard(record, figures_of(record));
+  CHECK(text.find("never said no") == std::string::npos);
+  CHECK(squeezed(text).find("AP accepted 4 of 5 writes") != std::string::npos);
+}
+
+TEST_CASE("figures: all is well after the heal once the last node that was cut off accepts") {
+  RunRecord record = record_of_five();
+  CHECK(figures_of(record).cp.correct_after == 501 * kMillisecond);  // n5
+  CHECK(figures_of(record).cp.heal_stall == -1);                     // nobody went on meanwhile
+  record.plan.sides = {{0, 1}, {2, 3, 4}};
+  CHECK(figures_of(record).cp.correct_after == 201 * kMillisecond);  // n2
+  CHECK(figures_of(record).cp.heal_stall == 500 * kMillisecond - 1000);
+  std::erase_if(record.cp.history, [](const Operation& op) { return op.node == 1; });
+  CHECK(figures_of(record).cp.correct_after == -1);  // it never did
+}
+
 TEST_CASE("scorecard: the command that repeats a run names every flag that was not standard") {
   PlanOptions plan;
   plan.seed = 9;
@@ -155,6 +245,10 @@ TEST_CASE("scorecard: the command that repeats a run names every flag that was n
   plan.keys = 20;
   plan.zipf = true;
   CHECK(repeat_command(plan) == "capstan compare --seed 9 --quick --rate 50 --keys 20 --zipf");
+  plan = PlanOptions{.nodes = 5, .sides = first_alone(5)};
+  CHECK(repeat_command(plan) == "capstan compare --seed 7 --nodes 5");
+  plan.sides = {{0, 1}, {2, 3}, {4}};
+  CHECK(repeat_command(plan) == "capstan compare --seed 7 --nodes 5 --cut n1,n2/n3,n4/n5");
 }
 
 TEST_CASE("scorecard: durations and sizes carry their unit") {
