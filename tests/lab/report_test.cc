@@ -125,6 +125,22 @@ TEST_CASE("report: an answer has its own sign and colour, and a node its lane") 
   CHECK(count_of(html, "class=\"sign lost\"") == 1);  // the one in the table
 }
 
+TEST_CASE(
+    "report: the line of n1's latency does not run through a cut in which it accepted nothing") {
+  const RunRecord record = small_record();
+  const std::string html = report_html(record, figures_of(record));
+  const std::string cp = between(html, "aria-label=\"CP: write latency", "</svg>");
+  CHECK(count_of(between(cp, "<path class=\"n1\"", "/>"), "M") == 2);  // before it and after it
+}
+
+TEST_CASE("report: CP and AP are drawn on one scale, that of the larger") {
+  RunRecord record = small_record();
+  record.ap.divergence = {{3 * kSecond, 0}, {9 * kSecond, 700}};
+  const std::string html = report_html(record, figures_of(record));
+  CHECK(between(html, "aria-label=\"CP: keys", "</svg>").find(">800</text>") != std::string::npos);
+  CHECK(between(html, "aria-label=\"AP: keys", "</svg>").find(">800</text>") != std::string::npos);
+}
+
 TEST_CASE("report: every check says yes, no or undecided, and on what evidence") {
   RunRecord record = small_record();
   const auto checks = [&record] {
