@@ -53,7 +53,7 @@ std::string utc_now() {
 }
 
 // As a JSON string or a quoted text value: the two agree on what needs a backslash.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -74,7 +74,7 @@ std::string quoted(std::string_view text) {
 // Bare when one word can be told from the next.
 std::string plain(std::string_view text) {
   const bool bare = !text.empty() && text.find_first_of(" \"\\=\n\t\r") == std::string_view::npos;
-  return bare ? std::string(text) : quoted(text);
+  return bare ? std::string(text) : in_quotes(text);
 }
 
 std::string text_line(Level level, std::string_view event, std::string_view text,
@@ -89,9 +89,9 @@ std::string text_line(Level level, std::string_view event, std::string_view text
 std::string json_line(Level level, std::string_view event, std::string_view text,
                       std::initializer_list<TraceField> fields) {
   std::string line = fmt::format(R"({{"time":"{}","level":"{}","event":{},"text":{})", utc_now(),
-                                 word(level), quoted(event), quoted(text));
+                                 word(level), in_quotes(event), in_quotes(text));
   for (const TraceField& field : fields) {
-    line += fmt::format(",{}:{}", quoted(field.name), quoted(field.value));
+    line += fmt::format(",{}:{}", in_quotes(field.name), in_quotes(field.value));
   }
   return line += '}';
 }
