@@ -8,6 +8,7 @@
 #include "ap/packed.h"
 #include "core/check.h"
 #include "net/codec_ap.h"
+#include "tests/fuzz/reached.h"
 
 namespace {
 
@@ -23,15 +24,25 @@ void pack_again(ap::Body body) {
   CAPSTAN_ASSERT(ap::pack(*again) == bytes);
 }
 
+test::Reached bodies("bodies"), messages("messages");
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const ByteView input(reinterpret_cast<const char*>(data), size);
-  if (const auto message = net::decode_ap(input)) pack_again(message->body);
+  const auto message = net::decode_ap(input);
+  if (message) pack_again(message->body);
   if (input.empty()) return 0;
   const auto kind = static_cast<ap::Kind>(input[0]);
-  if (const auto body = ap::unpack(kind, shared_bytes(std::string(input.substr(1))))) {
-    pack_again(*body);
-  }
+  const auto body = ap::unpack(kind, shared_bytes(std::string(input.substr(1))));
+  bodies.saw(body.has_value());
+  if (!body) return 0;
+  pack_again(*body);
+  // Around a good body, an envelope with one byte that is not.
+  std::string envelope = net::encode(ap::Message{Epoch{1}, *body});
+  envelope[data[0] * std::size_t{31} % envelope.size()] ^= input.back();
+  const auto enveloped = net::decode_ap(envelope);
+  messages.saw(enveloped.has_value());
+  if (enveloped) pack_again(enveloped->body);
   return 0;
 }

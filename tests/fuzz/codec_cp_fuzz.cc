@@ -11,6 +11,7 @@
 #include "core/check.h"
 #include "core/coding.h"
 #include "net/codec_cp.h"
+#include "tests/fuzz/reached.h"
 
 namespace {
 
@@ -62,8 +63,11 @@ std::string edited(ByteView script) {
   return bytes;
 }
 
+test::Reached messages("messages");
+
 void round_trip(ByteView bytes) {
   const Result<Message> message = net::decode_cp(bytes);
+  messages.saw(message.has_value());
   if (!message) return;
   const std::string again = net::encode(*message);
   const Result<Message> same = net::decode_cp(again);

@@ -1,32 +1,118 @@
-// Any bytes at the gRPC side of the front door, preface given: HTTP/2, gRPC framing, protobuf. The
-// first byte says how the input is cut into reads.
+// What a stranger can send to the gRPC side of the front door: HTTP/2, HPACK, gRPC framing and
+// protobuf.
+//
+// Random bytes are no HTTP/2, so the input is a script: frames of any kind, whole calls of a known
+// method around a message of the fuzzer's choice or an edited valid one, and raw bytes between.
+#include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "core/check.h"
+#include "core/coding.h"
+#include "net/grpc_messages.h"
 #include "net/grpc_server.h"
+#include "tests/fuzz/reached.h"
+#include "tests/net/h2_script.h"
 #include "tests/support/fake_handler.h"
 
+namespace {
+
+using namespace capstan;
+using namespace capstan::test;
+
+struct Call {
+  const char* path;
+  net::GrpcMethod method;
+  std::string message;
+};
+
+const Call& call_of(std::uint8_t number) {
+  static const std::string put = pb_bytes(1, "key") + pb_bytes(2, "value") + pb_number(4, 1);
+  static const std::string compare =
+      pb_number(1, 0) + pb_number(2, 3) + pb_bytes(3, "key") + pb_bytes(7, "value");
+  static const Call calls[] = {
+      {"/etcdserverpb.KV/Put", net::GrpcMethod::kPut, put},
+      {"/etcdserverpb.KV/Range", net::GrpcMethod::kRange,
+       pb_bytes(1, "a") + pb_bytes(2, "b") + pb_number(3, 7) + pb_number(5, 2) + pb_number(6, 4)},
+      {"/etcdserverpb.KV/Txn", net::GrpcMethod::kTxn,
+       pb_bytes(1, compare) + pb_bytes(2, pb_bytes(2, put)) +
+           pb_bytes(3, pb_bytes(4, pb_bytes(2, pb_bytes(3, pb_bytes(1, "key")))))},
+      {"/etcdserverpb.KV/DeleteRange", net::GrpcMethod::kDeleteRange,
+       pb_bytes(1, "a") + pb_bytes(2, "b")},
+      {"/etcdserverpb.Maintenance/Status", net::GrpcMethod::kStatus, ""},
+      {"/etcdserverpb.Cluster/MemberList", net::GrpcMethod::kMemberList, pb_number(1, 1)},
+  };
+  return calls[number % std::size(calls)];
+}
+
+Reached messages("protobuf");
+
+// The message alone, without HTTP/2 around it.
+void decode(const Call& call, ByteView message) {
+  messages.saw(net::decode_etcd_request(call.method, message).has_value());
+}
+
+std::string edited(std::string message, Reader& script) {
+  for (unsigned edits = script.u8() % 8; edits > 0 && !message.empty(); --edits) {
+    message[script.u8() % message.size()] = static_cast<char>(script.u8());
+  }
+  return message;
+}
+
+// The stream that a script describes.
+std::string stream_of(Reader& script) {
+  std::string out(kPreface);
+  out += h2_frame(kSettings, 0, 0, "");
+  std::uint32_t stream = 1;
+  while (!script.done() && script.ok() && out.size() < 256 * 1024) {
+    const std::uint8_t step = script.u8();
+    switch (step % 4) {
+      case 0:
+        out += script.raw(script.u8());
+        break;
+      case 1: {
+        const std::uint8_t type = script.u8() % 11, flags = script.u8(), on = script.u8();
+        out += h2_frame(type, flags, on, script.raw(script.u8()));
+        break;
+      }
+      default: {
+        const Call& call = call_of(step / 4);
+        const std::string message = step % 4 == 2 ? std::string(script.raw(script.u8()))
+                                                  : edited(call.message, script);
+        decode(call, message);
+        out += h2_call(stream, call.path, message);
+        stream += 2;
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace capstan;
-  if (size == 0) return 0;
-  const std::size_t step = std::size_t{data[0]} + 1;
-  ByteView rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  test::FakeHandler handler;
+  if (size < 2) return 0;
+  const std::size_t piece = std::size_t{data[0]} * 8 + 1;
+  Reader script(ByteView(reinterpret_cast<const char*>(data) + 1, size - 1));
+  FakeHandler handler;
+  handler.keep_requests = false;
   handler.defer_answers = (data[0] & 1) != 0;
   const net::DoorOptions options;
   net::DoorContext context{handler, options, {}, 1};
   auto session = net::make_grpc_session(context, [] {});
-  session->receive("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  while (!rest.empty() && !session->finished()) {
-    session->receive(rest.substr(0, step));
-    rest.remove_prefix(std::min(step, rest.size()));
+  const std::string stream = stream_of(script);
+  for (ByteView rest = stream; !rest.empty() && !session->finished();) {
+    session->receive(rest.substr(0, piece));
+    rest.remove_prefix(std::min(piece, rest.size()));
     std::string out;
     session->produce(out, 64 * 1024);
+    CAPSTAN_ASSERT(out.size() <= 128 * 1024);
   }
   handler.answer_waiting();
   std::string out;
   session->produce(out, 64 * 1024);
   session.reset();
   CAPSTAN_ASSERT(context.counts.buffered_bytes == 0);
+  CAPSTAN_ASSERT(context.counts.waiting_out_bytes == 0);
   return 0;
 }
