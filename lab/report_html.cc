@@ -33,7 +33,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; }
 h2 { font-size: 1.15rem; margin: 2.4rem 0 .4rem; } h3 { font-size: .95rem; margin: 1rem 0 .2rem; }
-p.verdict { font-size: 1.15rem; } .faint { color: var(--faint); } p.under { margin: .2rem 0; }
+p.verdict { font-size: 1.15rem; } .faint { color: var(--faint); } p.under { margin: .5rem 0; }
 .bad { color: var(--lost); font-weight: 600; } .yes { font-weight: 600; }
 table { border-collapse: collapse; width: 100%; } caption { text-align: left; color: var(--faint); }
 th, td { text-align: left; padding: .16rem .6rem .16rem 0; border-bottom: 1px solid var(--grid);
