@@ -1,4 +1,7 @@
 // The program: which subcommand, and nothing else.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -54,9 +57,20 @@ bool asks_help(const std::string& word) {
   return word == "-h" || word == "--help" || word == "-help";
 }
 
+// A standard stream that was closed before we started would be the number of the next file or
+// socket: what is printed would go there, and libuv refuses to close such a number.
+void fill_standard_streams() {
+  int fd = 0;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_streams();
   // a closed pipe ends a write, not the program
   std::signal(SIGPIPE, SIG_IGN);
   const std::vector<std::string> words(argv + 1, argv + argc);

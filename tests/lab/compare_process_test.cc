@@ -1,7 +1,10 @@
 // The main job as a person starts it: six real processes, a cut, a scorecard, and nothing left.
 #include <doctest/doctest.h>
 
+#include <sys/wait.h>
+
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -180,6 +183,20 @@ TEST_CASE("bench: nobody at the address is exit 7") {
   RunningProgram bench({"bench", "--endpoints=127.0.0.1:" + std::to_string(*port)},
                        directory->path());
   CHECK(bench.wait() == 7);
+}
+
+TEST_CASE("bench: started with closed standard streams, as by a service, it ends in order") {
+  const auto port = free_port_pair();
+  REQUIRE(port.has_value());
+  for (const char* streams : {"<&-", ">&-", "2>&-", "<&- >&- 2>&-"}) {
+    CAPTURE(streams);
+    const std::string command = "'" + capstan_program() +
+                                "' bench --endpoints=127.0.0.1:" + std::to_string(*port) +
+                                " >/dev/null 2>/dev/null " + streams;
+    const int status = std::system(command.c_str());
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 7);
+  }
 }
 
 TEST_CASE("bench: against a real node it counts what was answered, closed loop and fixed rate") {
