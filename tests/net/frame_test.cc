@@ -202,9 +202,9 @@ TEST_CASE("frame: 100 000 mutated streams do no harm, and only frames that were 
     sent.push_back({static_cast<FrameKind>(1 + i), random_bytes(rng, rng.below(300))});
     wires.push_back(encode_frame(sent.back().kind, kCluster, sent.back().payload));
   }
-  const int runs = mutations();
+  const std::size_t runs = static_cast<std::size_t>(mutations());
   std::size_t frames = 0, errors = 0, forged = 0, capacity = 0;
-  for (int run = 0; run < runs; ++run) {
+  for (std::size_t run = 0; run < runs; ++run) {
     std::string wire;
     for (std::uint64_t n = 1 + rng.below(3); n > 0; --n) wire += wires[rng.below(wires.size())];
     const Decoded got = decode(mutated(std::move(wire), rng), rng, 1 + rng.below(400));
@@ -216,8 +216,8 @@ TEST_CASE("frame: 100 000 mutated streams do no harm, and only frames that were 
     capacity = std::max(capacity, got.capacity);
   }
   CHECK(forged == 0);
-  CHECK(frames > 10'000);  // the mutations leave something to decode ...
-  CHECK(errors > 10'000);  // ... and something to find
+  CHECK(frames > runs / 10);  // the mutations leave something to decode ...
+  CHECK(errors > runs / 10);  // ... and something to find
   CHECK(capacity <= 4096);
 }
 

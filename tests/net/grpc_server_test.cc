@@ -452,7 +452,8 @@ TEST_CASE("grpc: in AP mode a node stands as its own leader in term 1") {
   script.handler.mode = Mode::kAp;
   const auto frames = script.say(h2_call(1, "/etcdserverpb.Maintenance/Status", ""));
   CHECK(status_of(frames, 1) == "0");
-  const H2Frame* data = first_of(of_stream(frames, 1), kData);
+  const auto answer = of_stream(frames, 1);
+  const H2Frame* data = first_of(answer, kData);
   REQUIRE(data != nullptr);
   CHECK(data->payload.find(pb_number(4, 0x8e9e05c52164694d)) != std::string::npos);  // leader
   CHECK(data->payload.find(pb_bytes(2, "3.4.23")) != std::string::npos);

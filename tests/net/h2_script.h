@@ -82,7 +82,9 @@ class H2Script {
 
 // The frames of one stream, and of those the last HEADERS (the trailers).
 std::vector<H2Frame> of_stream(const std::vector<H2Frame>& frames, std::uint32_t stream);
+// Points into `frames`, which must therefore have a name.
 const H2Frame* first_of(const std::vector<H2Frame>& frames, std::uint8_t type);
+const H2Frame* first_of(std::vector<H2Frame>&&, std::uint8_t) = delete;
 // grpc-status of the stream's end; "" if it has not ended in order.
 std::string status_of(const std::vector<H2Frame>& frames, std::uint32_t stream);
 
