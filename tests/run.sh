@@ -76,9 +76,12 @@ suite() { # name, command...
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
-rooms() { # build directory, label: runs every ROOM_tests in it
-  for program in "$here/$1"/tests/*_tests; do
-    [ -x "$program" ] && suite "$2$(basename "$program" _tests)" "$program"
+rooms() { # build directory, label, NAME=VALUE...: runs every ROOM_tests in it
+  directory=$1
+  label=$2
+  shift 2
+  for program in "$here/$directory"/tests/*_tests; do
+    [ -x "$program" ] && suite "$label$(basename "$program" _tests)" env "$@" "$program"
   done
 }
 
@@ -105,26 +108,33 @@ release() {
 # Under AddressSanitizer and UndefinedBehaviorSanitizer, with the planted bugs compiled in.
 address() {
   configure_and_build build-asan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
-    -DCAPSTAN_MUTANTS=ON -- all_tests || return
-  rooms build-asan 'asan '
+    -DCAPSTAN_MUTANTS=ON -- capstan all_tests || return
+  # Five times as slow, so these two walk shorter here; `release` and `fuzz` walk them in full.
+  rooms build-asan 'asan ' CAPSTAN_MUTATIONS=20000 CAPSTAN_AP_SCHEDULES=100 \
+    UBSAN_OPTIONS=print_stacktrace=1
   suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-asan/tests/sim"
 }
 
-# What has threads, under ThreadSanitizer.
+# What has threads, under ThreadSanitizer: the disk thread, the loop, and real nodes. Without
+# precompiled headers, so that a missing #include shows.
 thread() {
   configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=thread \
-    -- core_tests net_tests || return
-  suite 'tsan core' "$here/build-tsan/tests/core_tests"
-  suite 'tsan net' "$here/build-tsan/tests/net_tests"
+    -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -- capstan core_tests net_tests node_tests || return
+  rooms build-tsan 'tsan ' TSAN_OPTIONS=halt_on_error=1
 }
 
-# Decoders against mutated input, guided by coverage.
+# Decoders against mutated input, guided by coverage. CAPSTAN_FUZZ_RUNS is for the long walk. Each
+# input has 5 s and no allocation of its may pass 64 MiB; the process, which keeps up to 256 MiB of
+# freed memory aside to catch uses of it, 512 MiB.
 fuzz() {
   configure_and_build build-fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
-    -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON -- fuzzers || return
+    -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON \
+    -- fuzzers || return
+  # libFuzzer ends with 77 by itself when it has found something; here that would mean "skipped".
   for program in "$here"/build-fuzz/tests/fuzz/*_fuzz; do
-    suite "fuzz $(basename "$program" _fuzz)" verdict "$program" -runs=100000 -seed=1 \
-      -rss_limit_mb=512 -timeout=5 -print_final_stats=1
+    suite "fuzz $(basename "$program" _fuzz)" verdict "$program" \
+      -runs="${CAPSTAN_FUZZ_RUNS:-100000}" -seed=1 -timeout=5 -malloc_limit_mb=64 \
+      -rss_limit_mb=512 -error_exitcode=1 -artifact_prefix="$logs/" -print_final_stats=1
   done
 }
 
