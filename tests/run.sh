@@ -115,11 +115,10 @@ address() {
   suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-asan/tests/sim"
 }
 
-# What has threads, under ThreadSanitizer: the disk thread, the loop, and real nodes. Without
-# precompiled headers, so that a missing #include shows.
+# What has threads, under ThreadSanitizer: the disk thread, the loop, and real nodes.
 thread() {
   configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=thread \
-    -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -- capstan core_tests net_tests node_tests || return
+    -- capstan core_tests net_tests node_tests || return
   rooms build-tsan 'tsan ' TSAN_OPTIONS=halt_on_error=1
 }
 
@@ -128,7 +127,7 @@ thread() {
 # freed memory aside to catch uses of it, 512 MiB.
 fuzz() {
   configure_and_build build-fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
-    -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON \
+    -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON \
     -- fuzzers || return
   # libFuzzer ends with 77 by itself when it has found something; here that would mean "skipped".
   for program in "$here"/build-fuzz/tests/fuzz/*_fuzz; do
