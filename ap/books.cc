@@ -188,12 +188,13 @@ void Books::collected(const std::string& key, const Dot& dot) {
   }
 }
 
-void Books::revived(const std::string& key) {
+std::optional<Dot> Books::revived(const std::string& key) {
   const auto at = collected_.find(key);
-  if (at == collected_.end()) return;
-  superseded(at->second);
+  if (at == collected_.end()) return std::nullopt;
+  const Dot dot = at->second;
   collected_.erase(at);
   table_.erase(Space::kMeta, collected_key(key));
+  return dot;
 }
 
 std::vector<std::pair<std::uint64_t, Loss>> Books::losses(std::uint64_t after,

@@ -30,6 +30,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -78,8 +79,9 @@ class Books {
   void superseded(const Dot& dot);
   // The tombstone of `key` is stable and leaves its cell.
   void collected(const std::string& key, const Dot& dot);
-  // `key` has content again. All that can come after a stable tombstone has seen it.
-  void revived(const std::string& key);
+  // `key` has content again: forgets its collected delete and returns it. What comes may be a later
+  // write that had not seen the delete; only one that had seen it supersedes it.
+  std::optional<Dot> revived(const std::string& key);
 
   std::uint64_t total() const { return next_ - 1; }
   std::uint64_t dropped() const { return dropped_; }

@@ -74,7 +74,11 @@ Dot Replica::write(const std::string& key, std::optional<std::string> value) {
   cell.deletes = !value;
   if (value) cell.value = std::move(*value);
   if (old) CAPSTAN_ASSERT(cell.tag > old->tag);  // the clock has observed all that was applied
-  if (old) books_.superseded(old->tag.dot);
+  if (old) {
+    books_.superseded(old->tag.dot);
+  } else if (const auto gone = books_.revived(key)) {
+    books_.superseded(*gone);
+  }
 
   Update update;
   update.key = key;
@@ -193,6 +197,11 @@ void Replica::merge(Source source, Bucket bucket, const std::string& key, Cell i
     } else if (source == Source::kDelta) {
       books_.superseded(old->tag.dot);
     }
+  } else if (const auto gone = books_.revived(key);
+             gone && source == Source::kDelta && saw(*gone)) {
+    // A delete whose tombstone is collected already. Who had not seen it did not supersede it: it
+    // is lost, and the origin of this write noted so when it met the delete.
+    books_.superseded(*gone);
   }
   store(bucket, key, std::move(incoming), old);
 }
@@ -217,8 +226,6 @@ void Replica::store(Bucket bucket, const std::string& key, Cell cell,
     --keys_;
   } else if (old) {
     --tombstones_;
-  } else {
-    books_.revived(key);
   }
   if (!cell.deletes) {
     const Hash128 hash = hash_of(key, cell);
@@ -440,7 +447,8 @@ void Replica::persisted(std::uint64_t number) {
 
 void Replica::mark_clean_stop() {
   close_batch();
-  log_record(RecordType::kMark, mark_clean({actor_, vector_.of(actor_)}, options_.incarnation), nullptr);
+  log_record(RecordType::kMark, mark_clean({actor_, vector_.of(actor_)}, options_.incarnation),
+             nullptr);
 }
 
 bool Replica::handed_over() const {

@@ -11,7 +11,7 @@ namespace capstan::node {
 namespace {
 
 constexpr Micros kAskAllPatience = 2 * kSecond;
-constexpr Micros kElsewhereWait = 10 * kMillisecond;
+constexpr Micros kElsewhereWait = 4 * kMillisecond;
 
 void write_all(std::FILE* to, const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), to);

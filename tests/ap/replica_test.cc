@@ -101,6 +101,41 @@ TEST_CASE("replica: who is told of dots it never issued goes on as somebody else
   CHECK(next_one.actor.incarnation > mine.actor.incarnation);
 }
 
+TEST_CASE("replica: a collected delete is superseded only by a write that had seen it") {
+  for (const bool seen : {false, true}) {
+    CAPTURE(seen);
+    capstan::test::MemoryBase base;
+    Table table(base);
+    ReplicaOptions options;
+    options.node = {1};  // no peers: what is here is stable
+    Replica replica(options, table);
+    replica.recover({});
+    const Actor y{NodeId{2}, 1}, x{NodeId{3}, 1};
+    const auto arrive = [&](Actor origin, Update update, const VersionVector& deps) {
+      Delta delta;
+      delta.origin = origin;
+      delta.first = delta.last = update.sequence = Sequence{1};
+      delta.deps = deps;
+      delta.updates = {std::move(update)};
+      replica.receive({2}, std::move(delta));
+      const Ready ready = replica.take_ready();
+      if (ready.number != 0) replica.persisted(ready.number);
+      for (int i = 0; i < 200; ++i) replica.tick();
+    };
+    const std::uint64_t now = 1'790'000'000'000ull << 16;
+    arrive(y, {.key = "k", .value = "", .deletes = true, .stamp = {now}, .sequence = {}}, {});
+    REQUIRE(replica.tombstones() == 0);  // collected
+    VersionVector deps;
+    if (seen) deps.raise(y, {1});
+    arrive(x, {.key = "k", .value = "v", .deletes = false, .stamp = {now + 1}, .sequence = {}},
+           deps);
+    CHECK(replica.load("k")->value == "v");
+    bool superseded = false;
+    replica.books().for_each_superseded([&](const Dot& dot) { superseded |= dot == Dot{y, {1}}; });
+    CHECK(superseded == seen);
+  }
+}
+
 TEST_CASE("replica: after a cut only what lacks is sent, at little more than its size") {
   // 2,000 keys, 200 of them changed on one side: identification does not grow with either.
   capstan::test::MemoryBase bases[2];
