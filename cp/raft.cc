@@ -53,10 +53,11 @@ void Raft::say(std::string name, std::string text) {
   events_.push_back({std::move(name), std::move(text)});
 }
 
-void Raft::become_follower(Term term, MemberId leader) {
+void Raft::become_follower(Term term, MemberId leader, const std::string& why) {
   CAPSTAN_ASSERT(term >= hard_.term);
   if (is_leader()) {
-    say("stepped_down", "term " + std::to_string(hard_.term.value));
+    say("stepped_down",
+        "term " + std::to_string(hard_.term.value) + (why.empty() ? "" : ", " + why));
     leader_tick_ = tick_;
   }
   const bool new_term = term > hard_.term;

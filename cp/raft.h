@@ -209,7 +209,7 @@ class Raft {
 
  private:
   // raft.cc
-  void become_follower(Term term, MemberId leader);
+  void become_follower(Term term, MemberId leader, const std::string& why = {});
   void reset_for_role();
   void say(std::string name, std::string text);
   void send(MemberId to, Body body) { now_.push_back({to, {hard_.term, std::move(body)}}); }

@@ -170,9 +170,10 @@ void Raft::check_quorum() {
     }
   }
   if (heard >= quorum()) return;
-  say("quorum_lost", "heard " + std::to_string(heard) + " of " +
-                         std::to_string(config().voters.size()) + " voters");
-  become_follower(hard_.term, {});
+  // The engine traces the loss itself, on every member that notices it.
+  become_follower(hard_.term, {},
+                  "heard " + std::to_string(heard) + " of " +
+                      std::to_string(config().voters.size()) + " voters");
 }
 
 void Raft::transfer_leadership() {

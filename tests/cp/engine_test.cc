@@ -2,6 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+#include <vector>
+
+#include "core/trace.h"
 #include "tests/cp/cp_cluster.h"
 
 using namespace capstan;
@@ -30,6 +34,29 @@ bool same_state(CpCluster& cluster, int members = 3) {
   }
   return true;
 }
+
+// Keeps the trace of a test instead of printing it.
+class Traced {
+ public:
+  Traced() {
+    set_trace_sink([this](std::string_view line) { lines_.emplace_back(line); });
+  }
+  ~Traced() { set_trace_sink(nullptr); }
+  // Lines of this event, that also hold `text`.
+  std::vector<std::string> of(std::string_view event, std::string_view text = "") const {
+    std::vector<std::string> out;
+    for (const std::string& line : lines_) {
+      if (line.find(' ' + std::string(event) + "  ") != std::string::npos &&
+          line.find(text) != std::string::npos) {
+        out.push_back(line);
+      }
+    }
+    return out;
+  }
+
+ private:
+  std::vector<std::string> lines_;
+};
 
 }  // namespace
 
@@ -446,4 +473,17 @@ TEST_CASE("engine: a member too far behind gets the state, and crashes on the wa
   CHECK(value_of(cluster.get_now(victim, "k99")) == std::string(100, 'v'));
   CHECK(value_of(cluster.get_now(victim, "after")) == "v");
   CHECK(cluster.run_until([&] { return same_state(cluster); }));
+}
+
+TEST_CASE("engine: a lost quorum is one line of the trace on each node that lost it") {
+  const Traced trace;
+  CpCluster cluster(3);
+  const int leader = cluster.elect();
+  cluster.cut({leader});
+  cluster.run(100);
+  const std::string name = "n" + std::to_string(leader);
+  CHECK(trace.of("quorum_lost").size() == 1);
+  CHECK(trace.of("quorum_lost", name + " reaches 1 of 3 voters").size() == 1);
+  // Why it gave up its office stands in the line that says it did.
+  CHECK(trace.of("stepped_down", name + ": term 1, heard 1 of 3 voters").size() == 1);
 }
