@@ -1,5 +1,5 @@
-// Messages between nodes to bytes and back, with 64 commands or cells of 256 bytes where they carry
-// any.
+// Messages between nodes to bytes and back, with 64 commands, entries or cells of 256 bytes where
+// they carry any.
 #include <benchmark/benchmark.h>
 
 #include <string>
@@ -14,10 +14,21 @@ namespace {
 
 constexpr int kItems = 64;
 
+// A leader's turn: one entry with all its commands.
 cp::Message an_append() {
   cp::Append append{{{3}, {1000}}, {990}, {}};
   append.entries.push_back(
       {{3}, {1001}, cp::EntryKind::kCommands, shared_bytes(std::string(kItems * 300, 'c'))});
+  return {{3}, std::move(append)};
+}
+
+// Turns of one write each, sent together to a member that trails.
+cp::Message an_append_of_entries() {
+  cp::Append append{{{3}, {1000}}, {990}, {}};
+  for (std::uint64_t i = 1; i <= kItems; ++i) {
+    append.entries.push_back(
+        {{3}, {1000 + i}, cp::EntryKind::kCommands, shared_bytes(std::string(256, 'c'))});
+  }
   return {{3}, std::move(append)};
 }
 
@@ -38,6 +49,32 @@ ap::Message a_delta() {
     delta.updates.push_back(std::move(update));
   }
   return {Epoch{1}, std::move(delta)};
+}
+
+ap::Message a_slice() {
+  ap::SyncSlice slice;
+  slice.session = 7;
+  slice.end_bucket = 1;
+  slice.vector.raise({NodeId{1}, 1}, {5000});
+  slice.vector.raise({NodeId{2}, 1}, {50});
+  for (std::uint64_t i = 0; i < kItems; ++i) {
+    ap::CellState cell;
+    cell.key = "key-" + std::to_string(10'000'000 + i * 37);
+    cell.value = std::string(256, 'v');
+    cell.stamp = {((1'790'000'000'000ull + i) << 16)};
+    cell.dot = {{NodeId{1}, 1}, {101 + i * 11}};
+    slice.cells.push_back(std::move(cell));
+  }
+  return {Epoch{1}, std::move(slice)};
+}
+
+ap::Message a_beat() {
+  ap::Beat beat;
+  beat.actor = {NodeId{1}, 1};
+  for (std::uint64_t n = 1; n <= 5; ++n) beat.vector.raise({NodeId{n}, 1}, {1'000'000 + n});
+  beat.clock = {1'790'000'000'000ull << 16};
+  for (std::uint64_t n = 1; n <= 5; ++n) beat.views.push_back({{n}, 1, ap::Liveness::kAlive});
+  return {Epoch{1}, std::move(beat)};
 }
 
 template <class Message>
@@ -62,10 +99,16 @@ void decode_message(benchmark::State& state, const Message& message, Decode deco
 }
 BENCHMARK_CAPTURE(encode_message, append, an_append());
 BENCHMARK_CAPTURE(decode_message, append, an_append(), decode_cp);
+BENCHMARK_CAPTURE(encode_message, append_of_entries, an_append_of_entries());
+BENCHMARK_CAPTURE(decode_message, append_of_entries, an_append_of_entries(), decode_cp);
 BENCHMARK_CAPTURE(encode_message, heartbeat, a_heartbeat());
 BENCHMARK_CAPTURE(decode_message, heartbeat, a_heartbeat(), decode_cp);
 BENCHMARK_CAPTURE(encode_message, delta, a_delta());
 BENCHMARK_CAPTURE(decode_message, delta, a_delta(), decode_ap);
+BENCHMARK_CAPTURE(encode_message, slice, a_slice());
+BENCHMARK_CAPTURE(decode_message, slice, a_slice(), decode_ap);
+BENCHMARK_CAPTURE(encode_message, beat, a_beat());
+BENCHMARK_CAPTURE(decode_message, beat, a_beat(), decode_ap);
 
 void frame_encode(benchmark::State& state) {
   const std::string payload(static_cast<std::size_t>(state.range(0)), 'p');

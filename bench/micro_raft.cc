@@ -37,6 +37,7 @@ class Trio {
   }
 
   Raft& leader() { return members_[0]; }
+  Raft& follower() { return members_[1]; }
 
   // One turn of each member after the other, until nobody has anything to say.
   void settle() {
@@ -83,6 +84,35 @@ void raft_commit(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(raft_commit)->ArgName("entries")->Arg(1)->Arg(64);
+
+// What a follower does for an append: check, take, hand to its disk, acknowledge, hand out to apply.
+// range(0): entries of 256 bytes in it. The message is made outside the time.
+void raft_follower_append(benchmark::State& state) {
+  Trio trio;
+  Raft& follower = trio.follower();
+  const Term term = trio.leader().term();
+  const SharedBytes commands = shared_bytes(std::string(256, 'c'));
+  const auto count = static_cast<std::uint64_t>(state.range(0));
+  EntryId last = {term, follower.log().last_index()};
+  for (auto _ : state) {
+    state.PauseTiming();
+    Append append{last, last.index, {}};
+    for (std::uint64_t i = 1; i <= count; ++i) {
+      append.entries.push_back({term, {last.index.value + i}, EntryKind::kCommands, commands});
+    }
+    const Message message{term, std::move(append)};
+    state.ResumeTiming();
+    follower.step({1}, message);
+    Ready ready = follower.take_ready();
+    follower.persisted(ready.write);
+    benchmark::DoNotOptimize(ready);
+    follower.checkpointed(follower.handed_out());
+    last.index.value += count;
+  }
+  CAPSTAN_ASSERT(follower.log().last_index() == last.index);
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(raft_follower_append)->ArgName("entries")->Arg(1)->Arg(64);
 
 // A read round: what any number of linearizable reads of one turn cost.
 void raft_read_round(benchmark::State& state) {
