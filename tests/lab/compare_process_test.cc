@@ -116,10 +116,11 @@ TEST_CASE("compare: Ctrl-C leaves no process, no directory and no report, whenev
     CAPTURE(moment);
     const auto directory = scratch();
     RunningProgram compare(quick_args(directory->path() + "/out"), directory->path());
-    REQUIRE(compare.read_until(moment));
+    const bool reached = compare.read_until(moment);
+    INFO(compare.output());
+    REQUIRE(reached);
     compare.signal(SIGINT);
     CHECK(compare.wait() == 130);
-    INFO(compare.output());
     CHECK(fs::is_empty(directory->path()));
     CHECK(processes_mentioning(directory->path()).empty());
   }
