@@ -172,6 +172,7 @@ class Replica {
     std::deque<std::pair<Sequence, std::size_t>> in_flight;
     std::size_t in_flight_bytes = 0;
     std::uint64_t acked_tick = 0;
+    std::uint64_t served = 0;  // the last session of its pulls that was sent to the end
   };
 
   // A sync this node asked for.
@@ -336,6 +337,7 @@ class Replica {
   std::deque<std::pair<std::uint64_t, Snapshot>> pending_;
   Snapshot durable_;
   std::uint64_t start_mark_ = 0;  // Ready number whose durability lets pushes begin
+  std::vector<std::pair<SyncSlice, SliceContext>> replayed_parts_;  // of a bucket, not yet whole
   bool clean_at_end_ = false;     // replay: the last record was a clean mark
   Dot clean_mark_;
   Incarnation clean_start_ = 0;  // the start that wrote it

@@ -64,6 +64,7 @@ void Replica::recover(const Recovered& recovered) {
     replay(record, !recovered.impaired.empty() && record.position >= recovered.impaired_position);
   }
   replaying_ = false;
+  replayed_parts_.clear();
   choose_actor(recovered);
   durable_ = {vector_, digest_.sum(), ahead_hash()};
 }
@@ -83,10 +84,14 @@ void Replica::rebuild_index() {
 
 // Behind a gap in the log a record may build on what is missing. A delta says what it builds on, so
 // the gate decides; a slice builds on everything we had, so it cannot be taken. Peers have it all.
+//
+// The parts of a bucket count together or not at all: the disk may have taken some of them when the
+// crash came, and cells that no vector covers would be news to nobody and evidence against us.
 void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
   const Result<LogRecord> read = read_record(record);
   CAPSTAN_ASSERT(read);  // the log has checked its checksums
   clean_at_end_ = read->kind == RecordKind::kClean;
+  if (read->kind != RecordKind::kSlice || behind_gap) replayed_parts_.clear();
   switch (read->kind) {
     case RecordKind::kLocal:
     case RecordKind::kRemote: {
@@ -101,7 +106,17 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
       if (behind_gap) break;
       Result<SyncSlice> slice = unpack_slice(read->packed);
       CAPSTAN_ASSERT(slice);
-      apply(*slice, SliceContext{read->vector, read->drops, read->cover, read->trimmed});
+      if (!replayed_parts_.empty()) {
+        const SyncSlice& before = replayed_parts_.back().first;
+        const bool follows = slice->session == before.session && slice->run == before.run &&
+                             slice->number == before.number + 1;
+        if (!follows) replayed_parts_.clear();
+      }
+      const bool unfinished = slice->unfinished;
+      replayed_parts_.emplace_back(
+          *std::move(slice), SliceContext{read->vector, read->drops, read->cover, read->trimmed});
+      if (unfinished) break;
+      for (const auto& [part, context] : std::exchange(replayed_parts_, {})) apply(part, context);
       break;
     }
     case RecordKind::kClean:

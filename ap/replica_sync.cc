@@ -4,8 +4,9 @@
 //
 //   notice   a beat shows dots we lack. On a link that just came back, or when their origin cannot
 //            be heard, at once; otherwise a push is probably on its way: only after 100 ms
-//   slice    one read at the sender; applied whole, with its coverage, in one group on disk
-//   bucket   larger than a slice: its parts are held until the last has come
+//   slice    one read at the sender; applied whole, with its coverage, one record on disk
+//   bucket   goes with the next slice if this one has no room; one larger than a slice is parted,
+//            and its parts are held until the last has come
 //   end      every bucket covers what the sender had at the first slice: so does the node
 #include <algorithm>
 #include <memory>
@@ -190,8 +191,8 @@ void Replica::receive(MemberId from, SyncSlice slice) {
   }
 }
 
-// One read of the sender, in one or more parts: applied whole or, after a crash, not at all, since
-// the records share a group.
+// One read of the sender, in one or more parts: applied whole or, after a crash, not at all; replay
+// drops parts whose last did not reach the disk.
 void Replica::take_slices(std::vector<SyncSlice> slices) {
   close_batch();
   for (std::size_t i = 0; i < slices.size(); ++i) {
@@ -317,7 +318,9 @@ void Replica::receive(MemberId from, const SyncMore& more) {
   sync_bytes_.in += pack(more).size() + kEnvelopeBytes;
   const auto at = serves_.find(from);
   if (at == serves_.end() || at->second.session != more.session) {
-    if (peers_.contains(from)) {
+    // The last slice may have left on the request before this one; a refusal would overtake it.
+    if (const auto peer = peers_.find(from);
+        peer != peers_.end() && peer->second.served != more.session) {
       send_sync(from, SyncRefused{more.session, SyncRefused::Why::kUnknownSession});
     }
     return;
@@ -343,10 +346,14 @@ void Replica::serve(MemberId to, Serve& session) {
     slice.cells.clear();
     send_sync(to, std::move(slice), true);
   }
-  if (last) serves_.erase(to);
+  if (last) {
+    peers_.at(to).served = session.session;
+    serves_.erase(to);
+  }
 }
 
-// Whole buckets while they fit; the one that does not is parted.
+// Whole buckets while they fit, so that the receiver can apply each slice as it comes. Only a
+// bucket that would fill a slice by itself is parted.
 SyncSlice Replica::next_slice(Serve& session) {
   SyncSlice slice;
   slice.session = session.session;
@@ -361,7 +368,9 @@ SyncSlice Replica::next_slice(Serve& session) {
   std::size_t bytes = 0;
   while (session.next_bucket < kBuckets && bytes < options_.slice_bytes) {
     const auto bucket = static_cast<Bucket>(session.next_bucket);
-    bool more = session.in_bucket || gather(session, bucket);
+    const bool begun = session.in_bucket;
+    const std::size_t cells_before = slice.cells.size();
+    bool more = begun || gather(session, bucket);
     while (more && bytes < options_.slice_bytes) {
       while (!session.keys.empty() && bytes < options_.slice_bytes) {
         const std::string key = std::move(session.keys.front());
@@ -373,6 +382,13 @@ SyncSlice Replica::next_slice(Serve& session) {
       }
       // What changed while earlier parts of the bucket were under way must come too.
       if (session.keys.empty()) more = gather(session, bucket);
+    }
+    if (more && !begun && cells_before > 0) {
+      // As if never looked at: it is gathered anew, by what is true then.
+      slice.cells.resize(cells_before);
+      session.keys.clear();
+      session.in_bucket = false;
+      break;
     }
     if (const auto own = ahead_.find(bucket); own != ahead_.end()) {
       slice.ahead.emplace_back(bucket, own->second);

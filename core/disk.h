@@ -44,7 +44,8 @@ class Disk {
   virtual ~Disk() = default;
 
   // Queues records behind all earlier ones. When they are durable (as --durability says), `done`
-  // gets the position of their group: positions grow, and release() takes them.
+  // gets the position of their group: positions grow, and release() takes them. A record is there
+  // whole or not at all; of several, a crash may leave the first few.
   virtual void append(std::vector<Record> records,
                       std::move_only_function<void(std::uint64_t position)> done) = 0;
 

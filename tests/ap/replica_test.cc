@@ -3,10 +3,16 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <iterator>
 #include <string>
-#include <tuple>
+#include <variant>
+#include <vector>
 
 #include "ap/packed.h"
+#include "core/limits.h"
 #include "tests/ap/directed.h"
 #include "tests/ap/schedule.h"
 
@@ -16,6 +22,13 @@ namespace {
 void beats(Schedule& s, std::size_t from, std::size_t to) {
   s.beat(from, to);
   s.deliver(from, to);
+}
+
+// Ends a turn in which nothing is sent.
+void persist(Replica& replica) {
+  const Ready ready = replica.take_ready();
+  CHECK(ready.send_now.empty());
+  replica.persisted(ready.number);
 }
 
 }  // namespace
@@ -136,64 +149,171 @@ TEST_CASE("replica: a collected delete is superseded only by a write that had se
   }
 }
 
-TEST_CASE("replica: after a cut only what lacks is sent, at little more than its size") {
-  // 2,000 keys, 200 of them changed on one side: identification does not grow with either.
-  capstan::test::MemoryBase bases[2];
-  Table tables[2] = {Table(bases[0]), Table(bases[1])};
-  ReplicaOptions options;
-  options.node = {1};
-  options.peers = {{2}};
-  Replica a(options, tables[0]);
-  options.node = {2};
-  options.peers = {{1}};
-  Replica b(options, tables[1]);
-  a.recover({});
-  b.recover({});
-  a.peer_heard({2}, true);
-  b.peer_heard({1}, true);
-  const std::string value(256, 'v');
-  const auto exchange = [&](bool deliver) {
-    for (int round = 0; round < 20; ++round) {
-      bool quiet = true;
-      for (auto [from, to, id] :
-           {std::tuple(&a, &b, MemberId{1}), std::tuple(&b, &a, MemberId{2})}) {
-        from->begin_turn(1'790'000'000 * kSecond + round * kMillisecond);
-        Ready ready = from->take_ready();
-        if (ready.number != 0) from->persisted(ready.number);
+// Two replicas over disks that are done at once, members 1 and 2, in a cut or not.
+struct Pair {
+  explicit Pair(std::size_t slice_bytes = kSyncSliceBytes) {
+    for (std::uint64_t i = 0; i < 2; ++i) {
+      ReplicaOptions options;
+      options.node = {i + 1};
+      options.peers = {{2 - i}};
+      options.slice_bytes = slice_bytes;
+      replicas.emplace_back(options, tables[i]).recover({});
+    }
+    heal();
+  }
+
+  Replica& a() { return replicas[0]; }
+  Replica& b() { return replicas[1]; }
+  // 256 bytes under each.
+  void write_to_a(int keys, int step = 1) {
+    for (int i = 0; i < keys; ++i) {
+      a().write("key" + std::to_string(10'000 + i * step), std::string(256, 'v'));
+    }
+  }
+  void cut() {
+    a().peer_heard({2}, false);
+    b().peer_heard({1}, false);
+  }
+  void heal() {
+    a().peer_heard({2}, true);
+    b().peer_heard({1}, true);
+  }
+  // Turns, until nobody has anything to say. What arrives is shown first.
+  void exchange(const std::function<void(const Body&)>& see = [](const Body&) {}) {
+    for (bool quiet = false; !quiet;) {
+      quiet = true;
+      for (std::size_t from = 0; from < 2; ++from) {
+        replicas[from].begin_turn(1'790'000'000 * kSecond + ++turns * kMillisecond);
+        Ready ready = replicas[from].take_ready();
+        if (ready.number != 0) replicas[from].persisted(ready.number);
+        for (Record& record : ready.records) {
+          logs[from].push_back({record.type, std::move(record.head), std::move(record.body), 0});
+        }
         auto messages = std::move(ready.send_now);
-        for (auto& m : ready.send_after_durable) messages.push_back(std::move(m));
-        for (auto& [unused, body] : messages) {
+        std::ranges::move(ready.send_after_durable, std::back_inserter(messages));
+        for (auto& [to, body] : messages) {
           quiet = false;
-          if (!deliver) continue;
           Result<Body> got = unpack(kind_of(body), shared_bytes(pack(body)));
           REQUIRE(got);
+          see(*got);
           std::visit(
               [&](auto& m) {
-                if constexpr (requires { to->receive(id, m); }) to->receive(id, std::move(m));
+                Replica& receiver = replicas[1 - from];
+                const MemberId sender{from + 1};
+                if constexpr (requires { receiver.receive(sender, m); }) {
+                  receiver.receive(sender, std::move(m));
+                }
               },
               *got);
         }
       }
-      if (quiet) break;
     }
-  };
-  for (int i = 0; i < 2000; ++i) a.write("key" + std::to_string(10'000 + i), value);
-  exchange(true);
-  REQUIRE(a.vector() == b.vector());
-  a.peer_heard({2}, false);
-  b.peer_heard({1}, false);
-  for (int i = 0; i < 200; ++i) a.write("key" + std::to_string(10'000 + i * 7), value);
-  exchange(false);
-  a.peer_heard({2}, true);
-  b.peer_heard({1}, true);
-  b.receive({1}, a.beat());
-  exchange(true);
-  CHECK(a.vector() == b.vector());
-  CHECK(a.digest() == b.digest());
+  }
+
+  capstan::test::MemoryBase bases[2];
+  Table tables[2] = {Table(bases[0]), Table(bases[1])};
+  std::deque<Replica> replicas;
+  std::vector<RecoveredRecord> logs[2];
+  std::int64_t turns = 0;
+};
+
+TEST_CASE("replica: after a cut only what lacks is sent, at little more than its size") {
+  // 2,000 keys, 200 of them changed on one side: identification does not grow with either.
+  Pair pair;
+  pair.write_to_a(2000);
+  pair.exchange();
+  REQUIRE(pair.a().vector() == pair.b().vector());
+  pair.cut();
+  pair.write_to_a(200, 7);
+  persist(pair.a());
+  pair.heal();
+  pair.b().receive({1}, pair.a().beat());
+  pair.exchange();
+  CHECK(pair.a().vector() == pair.b().vector());
+  CHECK(pair.a().digest() == pair.b().digest());
   const std::uint64_t missing = 200 * (8 + 256);
-  CHECK(a.sync_bytes().payload == missing);
-  CHECK(a.sync_bytes().out + b.sync_bytes().out <= missing + missing / 10);
-  CHECK(a.sync_bytes().ident + b.sync_bytes().ident <= 512 + 32 * 2);
+  CHECK(pair.a().sync_bytes().payload == missing);
+  CHECK(pair.a().sync_bytes().out + pair.b().sync_bytes().out <= missing + missing / 10);
+  CHECK(pair.a().sync_bytes().ident + pair.b().sync_bytes().ident <= 512 + 32 * 2);
+}
+
+TEST_CASE("replica: what a sync brings is applied slice by slice, so no turn gets long") {
+  // About 2 KiB a bucket, sixteen buckets a slice.
+  constexpr std::size_t kSliceBytes = 32 * 1024;
+  Pair pair(kSliceBytes);
+  pair.cut();
+  pair.write_to_a(2000);
+  persist(pair.a());
+  pair.heal();
+  pair.b().receive({1}, pair.a().beat());
+  int slices = 0, requests = 0;
+  std::uint64_t before = 0;
+  pair.exchange([&](const Body& body) {
+    if (std::holds_alternative<SyncRequest>(body)) ++requests;
+    const auto* slice = std::get_if<SyncSlice>(&body);
+    if (slice == nullptr) return;
+    ++slices;
+    CHECK(!slice->unfinished);
+    CHECK(slice->packed->size() < kSliceBytes + 1024);
+    // All the slice before it brought is there.
+    CHECK(pair.b().keys() == before);
+    before += slice->cells.size();
+  });
+  CHECK(slices > 10);
+  CHECK(requests == 1);
+  CHECK(pair.b().keys() == 2000);
+  CHECK(pair.a().digest() == pair.b().digest());
+}
+
+TEST_CASE("replica: a bucket larger than a slice is parted, and held until it is whole") {
+  Pair pair(1024);
+  pair.cut();
+  pair.write_to_a(2000);
+  persist(pair.a());
+  pair.heal();
+  pair.b().receive({1}, pair.a().beat());
+  int parts = 0;
+  pair.exchange([&](const Body& body) {
+    const auto* slice = std::get_if<SyncSlice>(&body);
+    if (slice != nullptr && slice->unfinished) ++parts;
+  });
+  CHECK(parts > 100);
+  CHECK(pair.b().keys() == 2000);
+  CHECK(pair.a().digest() == pair.b().digest());
+}
+
+TEST_CASE("replica: parts of a bucket whose last did not reach the disk are forgotten") {
+  Pair pair(1024);
+  pair.cut();
+  pair.write_to_a(300);
+  persist(pair.a());
+  pair.heal();
+  pair.b().receive({1}, pair.a().beat());
+  pair.exchange();
+  REQUIRE(pair.b().keys() == 300);
+  std::uint64_t most = 0;
+  for (std::size_t kept = 0; kept <= pair.logs[1].size(); ++kept) {
+    capstan::test::MemoryBase base;
+    Table table(base);
+    ReplicaOptions options;
+    options.node = {2};
+    options.peers = {{1}};
+    options.incarnation = 2;
+    Replica again(options, table);
+    Recovered recovered;
+    recovered.records.assign(pair.logs[1].begin(),
+                             pair.logs[1].begin() + static_cast<std::ptrdiff_t>(kept));
+    again.recover(recovered);
+    for (int i = 0; i < 300; ++i) {
+      const std::string key = "key" + std::to_string(10'000 + i);
+      const std::optional<Cell> cell = again.load(key);
+      CAPTURE(kept);
+      if (cell) CHECK(again.bucket_vector(bucket_of(key)).covers(cell->tag.dot));
+    }
+    CHECK(again.keys() >= most);
+    most = again.keys();
+  }
+  CHECK(most == 300);
 }
 
 }  // namespace capstan::ap::test

@@ -94,7 +94,8 @@ void Schedule::start(Node& node, Incarnation incarnation) {
   for (std::size_t i = 0; i < options_.nodes; ++i) {
     if (i != node.index) options.peers.push_back(member(i));
   }
-  options.slice_bytes = 1;  // a slice for every cell, so that syncs break off everywhere
+  // A slice for every cell, so that syncs break off everywhere, or for some buckets.
+  options.slice_bytes = options_.seed % 3 == 0 ? 100 : 1;
   options.seed = options_.seed * 1000 + node.index * 10 + incarnation;
   node.replica = std::make_unique<Replica>(options, *node.table);
   Recovered recovered;
@@ -239,7 +240,20 @@ void Schedule::wipe(std::size_t i) {
 }
 
 void Schedule::crash(std::size_t i) {
-  start(*nodes_[i], nodes_[i]->incarnation + 1);
+  Node& node = *nodes_[i];
+  // A disk parts what it is given as it likes: some of the records may be there already.
+  std::vector<Dot> torn;
+  if (!node.groups.empty()) {
+    Node::Group& first = node.groups.front();
+    const auto kept = static_cast<std::ptrdiff_t>(rng_.below(first.records.size()));
+    std::move(first.records.begin(), first.records.begin() + kept,
+              std::back_inserter(node.disk.log));
+    torn = std::move(first.writes);
+  }
+  start(node, node.incarnation + 1);
+  for (const Dot& dot : torn) {
+    if (node.replica->vector().covers(dot)) writes_[dot].durable = true;
+  }
   ++counts_.crashes;
 }
 
