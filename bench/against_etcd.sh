@@ -16,9 +16,9 @@ command -v etcd >/dev/null || { echo "skipped: no etcd here" >&2; exit 0; }
 dir=$(mktemp -d)
 trap 'stop; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
-ports='45300 45310 45320'
-endpoints=127.0.0.1:45300,127.0.0.1:45310,127.0.0.1:45320
-peers=n1=http://127.0.0.1:45301,n2=http://127.0.0.1:45311,n3=http://127.0.0.1:45321
+ports='25300 25310 25320'  # below what the kernel draws for outgoing connections
+endpoints=127.0.0.1:25300,127.0.0.1:25310,127.0.0.1:25320
+peers=n1=http://127.0.0.1:25301,n2=http://127.0.0.1:25311,n3=http://127.0.0.1:25321
 export NO_COLOR=1 ETCD_LOG_LEVEL=error
 
 stop() {
@@ -30,7 +30,7 @@ stop() {
 }
 start() { # store: the same flags for both, their own defaults for time-outs
   for port in $ports; do
-    name=n$(((port - 45300) / 10 + 1))
+    name=n$(((port - 25300) / 10 + 1))
     set -- "$1" --name "$name" --data-dir "$dir/$name" \
       --listen-client-urls "http://127.0.0.1:$port" --advertise-client-urls "http://127.0.0.1:$port" \
       --listen-peer-urls "http://127.0.0.1:$((port + 1))" \

@@ -89,6 +89,8 @@ class Base {
   virtual Status install() = 0;
   virtual Status drop_staged() = 0;
 
+  // What the records take, with pages that were freed and wait to be used again; never address
+  // space.
   virtual std::uint64_t bytes_used() const = 0;
 
  protected:

@@ -251,6 +251,19 @@ TEST_CASE("lmdb base: a file that is none of ours is refused") {
   CHECK(!open_lmdb_base(directory.path(), kMapBytes).has_value());
 }
 
+TEST_CASE("lmdb base: the bytes it reports are those it uses, not the address space it may use") {
+  OfLmdb one;
+  CHECK(one.base->bytes_used() < 64 * 1024);
+  constexpr std::uint64_t kValues = 256, kValueBytes = 4000;
+  std::vector<Change> changes;
+  for (std::uint64_t i = 0; i < kValues; ++i) {
+    changes.push_back(put(Space::kNow, std::to_string(1000 + i), std::string(kValueBytes, 'v')));
+  }
+  REQUIRE(one.base->commit(changes).has_value());
+  CHECK(one.base->bytes_used() > kValues * kValueBytes);
+  CHECK(one.base->bytes_used() < 4 * kValues * kValueBytes);
+}
+
 TEST_CASE("lmdb base: a map that is full refuses the commit and keeps the last one") {
   const test::TempDir directory;
   const auto base = *open_lmdb_base(directory.path(), 1 << 20);
