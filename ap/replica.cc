@@ -347,6 +347,7 @@ void Replica::log_record(RecordType type, std::string head, SharedBytes body) {
 void Replica::tick() {
   ++ticks_;
   for (auto& [id, peer] : peers_) notice_lag(peer);
+  if (pull_ && pull_->owed > 0) ask_more(true);
   consider_pull();
   expire_sessions();
   constexpr std::uint64_t kCollectTicks = 5;

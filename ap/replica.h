@@ -79,6 +79,8 @@ struct ReplicaOptions {
   std::vector<MemberId> peers;  // all other members
   bool keeps_actor = true;      // a clean mark can be trusted to be on disk
   std::size_t slice_bytes = kSyncSliceBytes;
+  // A sync asks for no more while the table holds more than this for the next checkpoint.
+  std::size_t table_bytes_max = kCheckpointTableBytes + kCheckpointTableBytes / 4;
   std::uint64_t seed = 0;
 };
 
@@ -187,7 +189,8 @@ class Replica {
     std::uint32_t next_number = 0;
     std::uint16_t next_bucket = 0;
     std::vector<SyncSlice> unfinished;
-    std::uint64_t progress = 0;                           // tick
+    int owed = 0;                // slices taken that no more have been asked for yet
+    std::uint64_t progress = 0;  // tick
     std::array<std::vector<std::string>, kBuckets> keys;  // full: ours at the start
   };
 
@@ -260,6 +263,7 @@ class Replica {
   void expire_sessions();
   void start_pull(MemberId peer, bool full);
   void end_pull();
+  void ask_more(bool after_durable);
   void take_slices(std::vector<SyncSlice> slices);
   std::vector<std::pair<std::string, Dot>> gone(const std::vector<SyncSlice>& slices) const;
   struct SliceContext {
@@ -338,7 +342,7 @@ class Replica {
   Snapshot durable_;
   std::uint64_t start_mark_ = 0;  // Ready number whose durability lets pushes begin
   std::vector<std::pair<SyncSlice, SliceContext>> replayed_parts_;  // of a bucket, not yet whole
-  bool clean_at_end_ = false;     // replay: the last record was a clean mark
+  bool clean_at_end_ = false;  // replay: the last record was a clean mark
   Dot clean_mark_;
   Incarnation clean_start_ = 0;  // the start that wrote it
 };

@@ -187,7 +187,18 @@ void Replica::receive(MemberId from, SyncSlice slice) {
     end_pull();
   } else {
     // Where nothing went to disk there is nothing to wait for.
-    send_sync(from, SyncMore{pull_->session}, !unfinished);
+    ++pull_->owed;
+    ask_more(!unfinished);
+  }
+}
+
+// The disk sets the pace twice: a slice is durable before the next is asked for, and what comes
+// faster than checkpoints take it away waits at the peer, not in memory.
+void Replica::ask_more(bool after_durable) {
+  pull_->progress = ticks_;
+  if (table_.bytes() > options_.table_bytes_max) return;
+  for (; pull_->owed > 0; --pull_->owed) {
+    send_sync(pull_->peer, SyncMore{pull_->session}, after_durable);
   }
 }
 

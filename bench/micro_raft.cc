@@ -85,8 +85,8 @@ void raft_commit(benchmark::State& state) {
 }
 BENCHMARK(raft_commit)->ArgName("entries")->Arg(1)->Arg(64);
 
-// What a follower does for an append: check, take, hand to its disk, acknowledge, hand out to apply.
-// range(0): entries of 256 bytes in it. The message is made outside the time.
+// What a follower does for an append: check, take, hand to its disk, acknowledge, hand out to
+// apply. range(0): entries of 256 bytes in it. The message is made outside the time.
 void raft_follower_append(benchmark::State& state) {
   Trio trio;
   Raft& follower = trio.follower();

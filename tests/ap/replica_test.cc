@@ -151,12 +151,14 @@ TEST_CASE("replica: a collected delete is superseded only by a write that had se
 
 // Two replicas over disks that are done at once, members 1 and 2, in a cut or not.
 struct Pair {
-  explicit Pair(std::size_t slice_bytes = kSyncSliceBytes) {
+  explicit Pair(std::size_t slice_bytes = kSyncSliceBytes,
+                std::size_t table_bytes_max = ReplicaOptions().table_bytes_max) {
     for (std::uint64_t i = 0; i < 2; ++i) {
       ReplicaOptions options;
       options.node = {i + 1};
       options.peers = {{2 - i}};
       options.slice_bytes = slice_bytes;
+      options.table_bytes_max = table_bytes_max;
       replicas.emplace_back(options, tables[i]).recover({});
     }
     heal();
@@ -262,6 +264,37 @@ TEST_CASE("replica: what a sync brings is applied slice by slice, so no turn get
   CHECK(slices > 10);
   CHECK(requests == 1);
   CHECK(pair.b().keys() == 2000);
+  CHECK(pair.a().digest() == pair.b().digest());
+}
+
+TEST_CASE("replica: a sync waits for the checkpoint where more comes than memory should hold") {
+  constexpr std::size_t kSliceBytes = 32 * 1024, kTableBytesMax = 128 * 1024;
+  Pair pair(kSliceBytes, kTableBytesMax);
+  pair.cut();
+  pair.write_to_a(4000);
+  persist(pair.a());
+  pair.heal();
+  pair.b().receive({1}, pair.a().beat());
+  int checkpoints = 0, requests = 0;
+  const auto count = [&](const Body& body) {
+    if (std::holds_alternative<SyncRequest>(body)) ++requests;
+    // Two slices may be on their way; a row takes somewhat more than its bytes in a slice.
+    CHECK(pair.tables[1].bytes() < kTableBytesMax + 4 * kSliceBytes);
+  };
+  pair.exchange(count);
+  while (pair.b().keys() < 4000 && checkpoints < 100) {
+    // However long it takes, nobody takes the sync for dead.
+    for (int i = 0; i < 500; ++i) pair.b().tick();
+    pair.exchange(count);
+    REQUIRE(pair.bases[1].commit(*pair.tables[1].freeze()));
+    pair.tables[1].thaw_done();
+    ++checkpoints;
+    pair.b().tick();
+    pair.exchange(count);
+  }
+  CHECK(checkpoints > 3);
+  CHECK(requests == 1);
+  CHECK(pair.b().keys() == 4000);
   CHECK(pair.a().digest() == pair.b().digest());
 }
 
