@@ -235,6 +235,7 @@ void Replica::store(Bucket bucket, const std::string& key, Cell cell,
   } else {
     ++tombstones_;
   }
+  if (!old) note_new(bucket, key);
   if (old) index_.remove(bucket, old->tag.dot);
   if (!(mutants::no_removal_index && cell.deletes)) {
     index_.add(bucket, cell.tag.dot, key, cell.deletes);
@@ -347,6 +348,7 @@ void Replica::log_record(RecordType type, std::string head, SharedBytes body) {
 void Replica::tick() {
   ++ticks_;
   for (auto& [id, peer] : peers_) notice_lag(peer);
+  go_on_listing();
   if (pull_ && pull_->owed > 0) ask_more(true);
   consider_pull();
   expire_sessions();

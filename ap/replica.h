@@ -81,6 +81,7 @@ struct ReplicaOptions {
   std::size_t slice_bytes = kSyncSliceBytes;
   // A sync asks for no more while the table holds more than this for the next checkpoint.
   std::size_t table_bytes_max = kCheckpointTableBytes + kCheckpointTableBytes / 4;
+  std::size_t list_keys_max = 16384;  // of a full join's list read in one turn
   std::uint64_t seed = 0;
 };
 
@@ -177,11 +178,20 @@ class Replica {
     std::uint64_t served = 0;  // the last session of its pulls that was sent to the end
   };
 
+  // Every key the table holds, by bucket; read in pieces, since no turn may get long. Keys that
+  // come while it is in use are added, see note_new(); those that go are passed over.
+  struct Listing {
+    std::array<std::vector<std::string>, kBuckets> keys;
+    std::string from;  // the next key to read
+    bool done = false;
+  };
+
   // A sync this node asked for.
   struct Pull {
     std::uint64_t session = 0;
     MemberId peer;
     bool full = false;
+    bool asked = false;          // full: the request goes once our keys are listed
     bool begun = false;          // a slice has come
     VersionVector first_vector;  // of the first slice: what the whole session covers
     VersionVector vector;        // of the last that brought one
@@ -191,7 +201,7 @@ class Replica {
     std::vector<SyncSlice> unfinished;
     int owed = 0;                // slices taken that no more have been asked for yet
     std::uint64_t progress = 0;  // tick
-    std::array<std::vector<std::string>, kBuckets> keys;  // full: ours at the start
+    Listing ours;                // full: at the start
   };
 
   // A sync this node answers.
@@ -208,7 +218,7 @@ class Replica {
     std::optional<VersionVector> sent_vector;
     int credit = 0;
     std::uint64_t progress = 0;
-    std::array<std::vector<std::string>, kBuckets> all;  // full: every key at the start
+    Listing all;  // full
   };
 
   struct Held {
@@ -262,6 +272,10 @@ class Replica {
   void consider_pull();
   void expire_sessions();
   void start_pull(MemberId peer, bool full);
+  void ask();
+  void list_some(Listing& listing);
+  void go_on_listing();
+  void note_new(Bucket bucket, const std::string& key);
   void end_pull();
   void ask_more(bool after_durable);
   void take_slices(std::vector<SyncSlice> slices);

@@ -131,21 +131,65 @@ void Replica::start_pull(MemberId id, bool full) {
   pull_->peer = id;
   pull_->full = full;
   pull_->progress = ticks_;
+  ask();
+}
+
+// Sends the request; first, for a full join, lists what we hold, over several ticks if it is much.
+void Replica::ask() {
+  pull_->progress = ticks_;
+  if (pull_->full && !pull_->ours.done) {
+    list_some(pull_->ours);
+    if (!pull_->ours.done) return;
+  }
+  pull_->asked = true;
   SyncRequest request;
   request.session = pull_->session;
   request.vector = vector_;
   request.ahead.assign(ahead_.begin(), ahead_.end());
-  request.full = full;
-  if (full) {
+  request.full = pull_->full;
+  if (request.full) {
     for (const Digest& digest : bucket_digests_) request.digests.push_back(digest.sum());
-    table_.scan(Space::kCell, {}, {}, [&](ByteView key, ByteView) {
-      pull_->keys[bucket_of(key)].emplace_back(key);
-      return true;
-    });
   }
   Body body = std::move(request);
   sync_bytes_.ident += pack(body).size() + kEnvelopeBytes;
-  send_sync(id, std::move(body));
+  send_sync(pull_->peer, std::move(body));
+}
+
+void Replica::list_some(Listing& listing) {
+  std::size_t left = options_.list_keys_max;
+  listing.done = true;
+  table_.scan(Space::kCell, listing.from, {}, [&](ByteView key, ByteView) {
+    if (left-- == 0) {
+      listing.from = key;
+      listing.done = false;
+      return false;
+    }
+    listing.keys[bucket_of(key)].emplace_back(key);
+    return true;
+  });
+}
+
+// A bucket that is sent whole must list all it holds at that moment. What came after the listing
+// may be known to the requester already, and would not be sent for its own sake; but what is not
+// listed is dropped there.
+void Replica::note_new(Bucket bucket, const std::string& key) {
+  if (pull_ && pull_->full && !pull_->asked) pull_->ours.keys[bucket].push_back(key);
+  for (auto& [id, session] : serves_) {
+    if (session.request.full) session.all.keys[bucket].push_back(key);
+  }
+}
+
+void Replica::go_on_listing() {
+  close_batch();
+  if (pull_ && !pull_->asked) ask();
+  std::vector<MemberId> listed;
+  for (auto& [id, session] : serves_) {
+    if (!session.request.full || session.all.done) continue;
+    session.progress = ticks_;
+    list_some(session.all);
+    if (session.all.done) listed.push_back(id);
+  }
+  for (const MemberId id : listed) serve(id, serves_.at(id));
 }
 
 void Replica::end_pull() {
@@ -238,7 +282,7 @@ std::vector<std::pair<std::string, Dot>> Replica::gone(const std::vector<SyncSli
   const SyncSlice& end = slices.back();
   for (const Bucket bucket : whole) {
     const VersionVector* ahead = find_ahead(end.ahead, bucket);
-    for (const std::string& key : pull_->keys[bucket]) {
+    for (const std::string& key : pull_->ours.keys[bucket]) {
       if (listed.contains(key)) continue;
       const std::optional<Cell> cell = load(key);
       if (!cell) continue;
@@ -310,6 +354,9 @@ void Replica::receive(MemberId from, const SyncRequest& request) {
     return;
   }
   Serve& session = serves_[from];
+  // A peer that has lost patience is given the same list: what is new since it was begun is in it,
+  // and nothing has left the index meanwhile.
+  Listing all = std::move(session.all);
   session = Serve{};
   session.session = request.session;
   session.run = static_cast<std::uint32_t>(rng_.next());
@@ -317,10 +364,9 @@ void Replica::receive(MemberId from, const SyncRequest& request) {
   session.credit = kCredit;
   session.progress = ticks_;
   if (request.full) {
-    table_.scan(Space::kCell, {}, {}, [&](ByteView key, ByteView) {
-      session.all[bucket_of(key)].emplace_back(key);
-      return true;
-    });
+    session.all = std::move(all);
+    if (!session.all.done) list_some(session.all);
+    if (!session.all.done) return;
   }
   serve(from, session);
 }
@@ -431,7 +477,7 @@ bool Replica::gather(Serve& session, Bucket bucket) {
         session.request.full && session.request.digests[bucket] != bucket_digests_[bucket].sum();
     if (session.whole) {
       const std::set<ByteView> changed(missing.begin(), missing.end());
-      for (const std::string& key : session.all[bucket]) {
+      for (const std::string& key : session.all.keys[bucket]) {
         if (!changed.contains(key)) session.keys.push_back(key);
       }
     }

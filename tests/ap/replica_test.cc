@@ -4,9 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <deque>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -150,22 +150,42 @@ TEST_CASE("replica: a collected delete is superseded only by a write that had se
 }
 
 // Two replicas over disks that are done at once, members 1 and 2, in a cut or not.
+struct Sizes {
+  std::size_t slice_bytes = ReplicaOptions().slice_bytes;
+  std::size_t table_bytes_max = ReplicaOptions().table_bytes_max;
+  std::size_t list_keys_max = ReplicaOptions().list_keys_max;
+};
 struct Pair {
-  explicit Pair(std::size_t slice_bytes = kSyncSliceBytes,
-                std::size_t table_bytes_max = ReplicaOptions().table_bytes_max) {
-    for (std::uint64_t i = 0; i < 2; ++i) {
-      ReplicaOptions options;
-      options.node = {i + 1};
-      options.peers = {{2 - i}};
-      options.slice_bytes = slice_bytes;
-      options.table_bytes_max = table_bytes_max;
-      replicas.emplace_back(options, tables[i]).recover({});
+  explicit Pair(Sizes sizes = {}) {
+    options.slice_bytes = sizes.slice_bytes;
+    options.table_bytes_max = sizes.table_bytes_max;
+    options.list_keys_max = sizes.list_keys_max;
+    for (std::size_t i = 0; i < 2; ++i) start(i, {i + 1});
+    heal();
+  }
+  void start(std::size_t i, NodeId node) {
+    options.node = node;
+    options.peers = {{2 - i}};
+    tables[i].emplace(bases[i]);
+    replicas[i].emplace(options, *tables[i]);
+    replicas[i]->recover({});
+  }
+  // b comes back with an empty disk; what a has is stable, so b is given whole buckets.
+  void wipe_b() {
+    exchange();
+    for (int i = 0; i < 10; ++i) {
+      a().receive({2}, b().beat());
+      a().tick();
     }
+    REQUIRE(a().index_size() == 0);
+    bases[1] = capstan::test::MemoryBase();
+    cut();
+    start(1, {7});
     heal();
   }
 
-  Replica& a() { return replicas[0]; }
-  Replica& b() { return replicas[1]; }
+  Replica& a() { return *replicas[0]; }
+  Replica& b() { return *replicas[1]; }
   // 256 bytes under each.
   void write_to_a(int keys, int step = 1) {
     for (int i = 0; i < keys; ++i) {
@@ -185,9 +205,9 @@ struct Pair {
     for (bool quiet = false; !quiet;) {
       quiet = true;
       for (std::size_t from = 0; from < 2; ++from) {
-        replicas[from].begin_turn(1'790'000'000 * kSecond + ++turns * kMillisecond);
-        Ready ready = replicas[from].take_ready();
-        if (ready.number != 0) replicas[from].persisted(ready.number);
+        replicas[from]->begin_turn(1'790'000'000 * kSecond + ++turns * kMillisecond);
+        Ready ready = replicas[from]->take_ready();
+        if (ready.number != 0) replicas[from]->persisted(ready.number);
         for (Record& record : ready.records) {
           logs[from].push_back({record.type, std::move(record.head), std::move(record.body), 0});
         }
@@ -200,7 +220,7 @@ struct Pair {
           see(*got);
           std::visit(
               [&](auto& m) {
-                Replica& receiver = replicas[1 - from];
+                Replica& receiver = *replicas[1 - from];
                 const MemberId sender{from + 1};
                 if constexpr (requires { receiver.receive(sender, m); }) {
                   receiver.receive(sender, std::move(m));
@@ -213,8 +233,9 @@ struct Pair {
   }
 
   capstan::test::MemoryBase bases[2];
-  Table tables[2] = {Table(bases[0]), Table(bases[1])};
-  std::deque<Replica> replicas;
+  std::optional<Table> tables[2];
+  std::optional<Replica> replicas[2];
+  ReplicaOptions options;
   std::vector<RecoveredRecord> logs[2];
   std::int64_t turns = 0;
 };
@@ -242,7 +263,7 @@ TEST_CASE("replica: after a cut only what lacks is sent, at little more than its
 TEST_CASE("replica: what a sync brings is applied slice by slice, so no turn gets long") {
   // About 2 KiB a bucket, sixteen buckets a slice.
   constexpr std::size_t kSliceBytes = 32 * 1024;
-  Pair pair(kSliceBytes);
+  Pair pair({.slice_bytes = kSliceBytes});
   pair.cut();
   pair.write_to_a(2000);
   persist(pair.a());
@@ -269,7 +290,7 @@ TEST_CASE("replica: what a sync brings is applied slice by slice, so no turn get
 
 TEST_CASE("replica: a sync waits for the checkpoint where more comes than memory should hold") {
   constexpr std::size_t kSliceBytes = 32 * 1024, kTableBytesMax = 128 * 1024;
-  Pair pair(kSliceBytes, kTableBytesMax);
+  Pair pair({.slice_bytes = kSliceBytes, .table_bytes_max = kTableBytesMax});
   pair.cut();
   pair.write_to_a(4000);
   persist(pair.a());
@@ -279,15 +300,15 @@ TEST_CASE("replica: a sync waits for the checkpoint where more comes than memory
   const auto count = [&](const Body& body) {
     if (std::holds_alternative<SyncRequest>(body)) ++requests;
     // Two slices may be on their way; a row takes somewhat more than its bytes in a slice.
-    CHECK(pair.tables[1].bytes() < kTableBytesMax + 4 * kSliceBytes);
+    CHECK(pair.tables[1]->bytes() < kTableBytesMax + 4 * kSliceBytes);
   };
   pair.exchange(count);
   while (pair.b().keys() < 4000 && checkpoints < 100) {
     // However long it takes, nobody takes the sync for dead.
     for (int i = 0; i < 500; ++i) pair.b().tick();
     pair.exchange(count);
-    REQUIRE(pair.bases[1].commit(*pair.tables[1].freeze()));
-    pair.tables[1].thaw_done();
+    REQUIRE(pair.bases[1].commit(*pair.tables[1]->freeze()));
+    pair.tables[1]->thaw_done();
     ++checkpoints;
     pair.b().tick();
     pair.exchange(count);
@@ -299,7 +320,7 @@ TEST_CASE("replica: a sync waits for the checkpoint where more comes than memory
 }
 
 TEST_CASE("replica: a bucket larger than a slice is parted, and held until it is whole") {
-  Pair pair(1024);
+  Pair pair({.slice_bytes = 1024});
   pair.cut();
   pair.write_to_a(2000);
   persist(pair.a());
@@ -316,7 +337,7 @@ TEST_CASE("replica: a bucket larger than a slice is parted, and held until it is
 }
 
 TEST_CASE("replica: parts of a bucket whose last did not reach the disk are forgotten") {
-  Pair pair(1024);
+  Pair pair({.slice_bytes = 1024});
   pair.cut();
   pair.write_to_a(300);
   persist(pair.a());
@@ -347,6 +368,74 @@ TEST_CASE("replica: parts of a bucket whose last did not reach the disk are forg
     most = again.keys();
   }
   CHECK(most == 300);
+}
+
+TEST_CASE("replica: a full join reads the keys in pieces, over as many ticks as it takes") {
+  Pair pair({.list_keys_max = 300});
+  pair.write_to_a(2000);
+  pair.wipe_b();
+  pair.b().receive({1}, pair.a().beat());
+  pair.exchange();
+  CHECK(pair.b().keys() == 0);
+  int ticks = 0;
+  for (; pair.b().keys() == 0 && ticks < 100; ++ticks) {
+    pair.a().tick();
+    pair.exchange();
+  }
+  CHECK(ticks == 6);  // 2,000 keys, 300 a piece, the first of them at once
+  CHECK(pair.b().keys() == 2000);
+  CHECK(pair.a().digest() == pair.b().digest());
+}
+
+TEST_CASE("replica: who loses patience with a long list does not have it begun anew") {
+  Pair pair({.list_keys_max = 10});
+  pair.write_to_a(2000);
+  pair.wipe_b();
+  pair.b().receive({1}, pair.a().beat());
+  int requests = 0;
+  for (int tick = 0; tick < 400 && pair.b().keys() == 0; ++tick) {
+    pair.a().tick();
+    pair.b().tick();
+    if (tick % 20 == 0) pair.b().receive({1}, pair.a().beat());
+    pair.exchange([&](const Body& body) {
+      const auto* request = std::get_if<SyncRequest>(&body);
+      if (request != nullptr && request->full) ++requests;
+    });
+  }
+  CHECK(requests > 1);
+  CHECK(pair.b().keys() == 2000);
+}
+
+TEST_CASE("replica: a full join drops nothing that reached its source after it began") {
+  // b has a third's write before a has it; a gets it between two slices, in a bucket not sent yet.
+  Pair pair({.slice_bytes = 1024});
+  pair.write_to_a(1000);
+  pair.wipe_b();
+  int number = 0;
+  while (bucket_of("late" + std::to_string(number)) < 250) ++number;
+  Delta delta;
+  delta.origin = {NodeId{9}, 1};
+  delta.first = delta.last = {1};
+  delta.updates.push_back({.key = "late" + std::to_string(number),
+                           .value = "v",
+                           .deletes = false,
+                           .stamp = {1'790'000'000'000ull << 16},
+                           .sequence = {1}});
+  pair.b().receive({1}, delta);
+  pair.b().receive({1}, pair.a().beat());
+  bool late = false;
+  pair.exchange([&](const Body& body) {
+    const auto* slice = std::get_if<SyncSlice>(&body);
+    if (slice == nullptr || late || slice->number < 10) return;
+    REQUIRE(slice->full);
+    REQUIRE(slice->end_bucket < 250);
+    pair.a().receive({2}, delta);
+    late = true;
+  });
+  REQUIRE(late);
+  CHECK(pair.b().vector() == pair.a().vector());
+  CHECK(pair.b().keys() == 1001);
+  CHECK(pair.b().digest() == pair.a().digest());
 }
 
 }  // namespace capstan::ap::test
