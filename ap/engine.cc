@@ -42,6 +42,8 @@ ReplicaOptions replica_options(const EngineConfig& config, const Disk& disk) {
   // Only a synced mark is a mark: otherwise the disk may keep the end of one life and lose the
   // beginning of the next.
   out.keeps_actor = disk.durability() == Durability::kSync;
+  out.list_keys_max = config.sync_list_keys;
+  out.table_bytes_max = config.checkpoint_table_bytes + config.checkpoint_table_bytes / 4;
   out.seed = config.seed;
   return out;
 }

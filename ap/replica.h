@@ -81,7 +81,7 @@ struct ReplicaOptions {
   std::size_t slice_bytes = kSyncSliceBytes;
   // A sync asks for no more while the table holds more than this for the next checkpoint.
   std::size_t table_bytes_max = kCheckpointTableBytes + kCheckpointTableBytes / 4;
-  std::size_t list_keys_max = 16384;  // of a full join's list read in one turn
+  std::size_t list_keys_max = kSyncListKeys;  // of a full join's list read in one turn
   std::uint64_t seed = 0;
 };
 

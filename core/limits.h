@@ -22,6 +22,7 @@ inline constexpr std::size_t kFrameBytesMax = 4 * 1024 * 1024;
 inline constexpr std::size_t kPeerQueueBytesMax = 8 * 1024 * 1024;
 inline constexpr std::size_t kSnapshotChunkBytes = 256 * 1024;
 inline constexpr std::size_t kSyncSliceBytes = 1024 * 1024;
+inline constexpr std::size_t kSyncListKeys = 16 * 1024;  // of a full join, in one turn
 inline constexpr std::size_t kInflightMessagesMax = 512;           // per follower
 inline constexpr std::size_t kInflightBytesMax = 4 * 1024 * 1024;  // per follower
 inline constexpr std::size_t kUncommittedBytesMax = 64 * 1024 * 1024;

@@ -70,6 +70,8 @@ Options draw_options(Mode mode, Rng& rng) {
   o.checkpoint_interval = one_of<Micros>(rng, {200, 1'000, 30'000}) * kMillisecond;
   draw_faults(o, rng);
   if (!cp && o.fault_gap > 900 * kMillisecond) o.fault_gap = 100 * kMillisecond;
+  // So small that a full join's list is read in pieces, which else takes a large store.
+  o.sync_list_keys = one_of<std::size_t>(rng, {1, 3, kSyncListKeys});
   return o;
 }
 
@@ -107,6 +109,7 @@ std::string to_text(const Options& o) {
   number("checkpoint_max", o.checkpoint_max);
   number("checkpoint_bytes", o.checkpoint_bytes);
   number("checkpoint_interval", o.checkpoint_interval);
+  number("sync_list_keys", o.sync_list_keys);
   number("fault_gap", o.fault_gap);
   number("tick_drift", o.tick_drift);
   flag("ordered", o.ordered);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/limits.h"
 #include "core/random.h"
 #include "core/time.h"
 #include "core/types.h"
@@ -48,6 +49,7 @@ struct Options {
   std::size_t segment_bytes = 64 * 1024;
   std::size_t checkpoint_bytes = 64 * 1024;
   Micros checkpoint_interval = 30 * kSecond;
+  std::size_t sync_list_keys = kSyncListKeys;
 
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in
   // bursts, often a second one right behind it.

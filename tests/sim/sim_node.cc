@@ -58,6 +58,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
             [](const Member& a, const Member& b) { return a.id < b.id; });
   config.checkpoint_table_bytes = options_.checkpoint_bytes;
   config.checkpoint_interval = options_.checkpoint_interval;
+  config.sync_list_keys = options_.sync_list_keys;
   config.seed = world_.rng.nodes.next();
   return config;
 }
