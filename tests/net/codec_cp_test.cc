@@ -7,44 +7,11 @@
 
 #include "core/limits.h"
 #include "core/random.h"
+#include "tests/support/cp_messages.h"
 
 using namespace capstan;
 using namespace capstan::cp;
-
-namespace {
-
-// One of each kind, every field away from its default.
-std::vector<Message> all_kinds() {
-  const Actor life{NodeId{~0ull}, 7};
-  const Roll roll = {{MemberId{1}, life}, {MemberId{1ull << 63}, {NodeId{2}, 0}}};
-  const EntryId last{{5}, {9}};
-  Append append{{{3}, {41}}, {40}, {}};
-  append.entries.push_back({{3}, {42}, EntryKind::kCommands, shared_bytes("command")});
-  append.entries.push_back({{6}, {43}, EntryKind::kConfig, nullptr});
-  SnapshotChunk chunk{last, {{{1}, {2}, {3}}}, 77, 3, true, {}};
-  chunk.changes.push_back({Space::kNow, std::string("k\0", 2), std::string(300, 'v')});
-  chunk.changes.push_back({Space::kMeta, "m", ""});
-  chunk.changes.push_back({Space::kGone, "gone", std::nullopt});
-  return {
-      {{6}, Hello{Standing::kImpaired, life, roll}},
-      {{6}, VoteRequest{true, true, last}},
-      {{6}, VoteReply{true, true, life, roll}},
-      {{6}, std::move(append)},
-      {{6}, AppendReply{true, false, life, {8}, last}},
-      {{6}, Heartbeat{{1}, {2}, {3}, MemberId{4}, life}},
-      {{6}, HeartbeatReply{{1}, {2}, {3}, false, true}},
-      {{6}, TimeoutNow{}},
-      {{6}, Restored{life}},
-      {{6}, Forward{life, 9, {"one", std::string(5000, 'x')}}},
-      {{6}, ForwardRefused{life, 9, Reason::kNoSpace, "full"}},
-      {{6}, ReadRequest{life, 4}},
-      {{6}, ReadReply{life, 4, true, {12}}},
-      {{6}, std::move(chunk)},
-      {{6}, SnapshotReply{last, 77, life, 4, true}},
-  };
-}
-
-}  // namespace
+using namespace capstan::cp::samples;
 
 TEST_CASE("cp codec: every kind comes back as it went, byte for byte") {
   const std::vector<Message> messages = all_kinds();
