@@ -58,11 +58,6 @@ MembershipOptions membership_options(const EngineConfig& config) {
   return out;
 }
 
-std::string seconds(std::uint64_t ticks) {
-  const std::uint64_t tenths = ticks / 10;
-  return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + " s";
-}
-
 }  // namespace
 
 struct Engine::State {
@@ -309,7 +304,8 @@ void Engine::State::answer_write(Parked p) {
     reply.outcome = Outcome::kOkLocal;
     reply.detail = "ok (local) " + names.id(p.dot) + ", on " + std::to_string(reply.replicas_have) +
                    " of " + std::to_string(reply.replicas_all) + " replicas; " + missing +
-                   " unreachable for " + seconds(membership.alone_ticks());
+                   " unreachable for " +
+                   seconds_text(static_cast<Micros>(membership.alone_ticks()) * kTick);
   } else if (reply.detail.empty()) {
     reply.detail = "ok " + names.id(p.dot);
   }

@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "core/limits.h"
+#include "core/overloaded.h"
 
 namespace capstan::ap {
 namespace {
@@ -331,11 +332,6 @@ Result<SyncSlice> unpack_slice(SharedBytes bytes) {
 }
 
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
 
 std::string pack_small(const Beat& b) {
   std::string out;

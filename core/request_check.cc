@@ -8,18 +8,12 @@
 
 #include "core/key_range.h"
 #include "core/limits.h"
+#include "core/overloaded.h"
 
 namespace capstan {
 namespace {
 
 using Problem = std::optional<Refusal>;
-
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <class... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;
 
 // ---- Size ---------------------------------------------------------------------------------------
 

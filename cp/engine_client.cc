@@ -23,12 +23,6 @@ constexpr Micros kResendAfter = 200 * kMillisecond;
 constexpr std::uint64_t kForwardWindow = 4096;
 constexpr std::size_t kRequestIdBytesMax = 256;
 
-std::string seconds(Micros duration) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(duration) / 1e6);
-  return text;
-}
-
 constexpr std::string_view kNotApplied = " Not applied; safe to retry.";
 
 }  // namespace
@@ -55,19 +49,27 @@ Reply Engine::State::unknown(const WriteId& id, Reason reason, Micros waited) co
   out.reason = reason;
   out.write_id = id;
   out.detail = "unknown: no majority confirmed " + to_text(id, config.name) + " within " +
-               seconds(waited) + "; it may still be applied. Read the key before writing again.";
+               seconds_text(waited) +
+               "; it may still be applied. Read the key before writing again.";
   return out;
+}
+
+// Members not heard within E, by name; empty: all are.
+std::string Engine::State::unheard(std::string_view between) const {
+  std::string names_of_them;
+  for (const Member& member : config.members) {
+    const auto at = heard_at.find(member.id);
+    if (member.id == config.self) continue;
+    if (at != heard_at.end() && now.monotonic - at->second < election_timeout()) continue;
+    if (!names_of_them.empty()) names_of_them += between;
+    names_of_them += member.name;
+  }
+  return names_of_them;
 }
 
 std::string Engine::State::no_quorum_text() const {
   if (raft->standing() == Standing::kFresh) {
-    std::string missing;
-    for (const Member& member : config.members) {
-      const auto at = heard_at.find(member.id);
-      if (member.id == config.self) continue;
-      if (at != heard_at.end() && now.monotonic - at->second < election_timeout()) continue;
-      missing += (missing.empty() ? "" : ",") + member.name;
-    }
+    const std::string missing = unheard(",");
     return "the cluster is not formed yet. At its first start every member must be there; " +
            config.name + " waits for " + (missing.empty() ? "an answer" : missing) + ".";
   }
@@ -80,24 +82,18 @@ std::string Engine::State::no_quorum_text() const {
   return "no quorum. " + config.name + " reaches " + std::to_string(reached) + " of " +
          std::to_string(raft->config().voters.size()) + " voters (needs " +
          std::to_string(raft->quorum()) + "); " + (reached == 1 ? "nobody" : "nobody else") +
-         " heard for " + seconds(silent) + ".";
+         " heard for " + seconds_text(silent) + ".";
 }
 
 // A quorum in reach and yet no leader: either an election is on, or those in reach follow one whom
 // this member does not hear.
 std::string Engine::State::no_leader_text() const {
   const Micros last = std::max({leader_heard_at, started_at, Micros{0}});
-  std::string unheard;
-  for (const Member& member : config.members) {
-    const auto at = heard_at.find(member.id);
-    if (member.id == config.self) continue;
-    if (at != heard_at.end() && now.monotonic - at->second < election_timeout()) continue;
-    unheard += (unheard.empty() ? "" : " or ") + member.name;
-  }
+  const std::string others = unheard(" or ");
   return "no leader. " + config.name + " reaches " + std::to_string(in_reach()) + " of " +
          std::to_string(raft->config().voters.size()) + " voters, but has heard no leader for " +
-         seconds(now.monotonic - last) + "; " +
-         (unheard.empty() ? "an election is on." : unheard + ", whom it does not hear, may lead.");
+         seconds_text(now.monotonic - last) + "; " +
+         (others.empty() ? "an election is on." : others + ", whom it does not hear, may lead.");
 }
 
 bool Engine::State::election_is_stuck() const {
@@ -560,7 +556,7 @@ void Engine::State::expire_reads() {
     const std::string why = lost              ? no_quorum_text()
                             : !raft->leader() ? no_leader_text()
                                               : "no leader confirmed the read within " +
-                                                    seconds(now.monotonic - read.since) + ".";
+                                                    seconds_text(now.monotonic - read.since) + ".";
     read.answer(refusal(reason, "refused: " + why + std::string(old_values())));
   }
 }

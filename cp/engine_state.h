@@ -80,9 +80,10 @@ struct Engine::State {
   std::size_t in_reach() const;  // members heard within E, ourselves included
   bool hears_leader() const;
   bool quorum_in_reach() const;
+  std::string unheard(std::string_view between) const;
   std::string no_quorum_text() const;
   std::string no_leader_text() const;
-  bool election_is_stuck() const;  // waiting for it makes no sense any more
+  bool election_is_stuck() const;       // waiting for it makes no sense any more
   Reason no_quorum_reason() const;      // a cluster not formed yet is not one that lost its quorum
   std::string_view old_values() const;  // where to read meanwhile; empty: nowhere
   const std::string& name_of(MemberId member) const;
@@ -144,7 +145,7 @@ struct Engine::State {
   Micros leader_heard_at = -1;
   Micros leaderless_since = -1;    // with a quorum in reach; -1: not so
   std::size_t reached_before = 0;  // at the last tick
-  Micros lost_since = -1;  // no quorum in reach since; -1: there is one
+  Micros lost_since = -1;          // no quorum in reach since; -1: there is one
   Micros started_at = -1;
   MemberId known_leader;  // to notice a change
   Term known_term;

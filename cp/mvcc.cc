@@ -78,10 +78,9 @@ PutResult Mvcc::put(const PutView& put) {
     head.version = was.head.version + 1;
     if (put.ignore_lease) head.lease = was.head.lease;
     if (put.prev_kv || put.ignore_value) {
-      Found old{key_value(put.key, was.head, tip.at), tip.at};
-      read_value(old);
-      if (put.ignore_value) value = kept = old.kv.value;
-      if (put.prev_kv) result.prev = std::move(old.kv);
+      KeyValue old = read({put.key, was.head, tip.at, std::nullopt});
+      if (put.ignore_value) value = kept = old.value;
+      if (put.prev_kv) result.prev = std::move(old);
     }
   } else {
     ++facts_.keys;
@@ -114,11 +113,7 @@ DeleteRangeResult Mvcc::erase(const DeleteRangeRequest& request) {
   result.deleted = static_cast<std::int64_t>(rows.size());
   for (const auto& [key, bytes] : rows) {
     const NowRow was = parse_now(bytes);
-    if (request.prev_kv) {
-      Found old{key_value(key, was.head, was.tip.at), was.tip.at};
-      read_value(old);
-      result.prevs.push_back(std::move(old.kv));
-    }
+    if (request.prev_kv) result.prevs.push_back(read({key, was.head, was.tip.at, std::nullopt}));
     table_.put(Space::kGone, key, append(key, was.tip, std::nullopt, {}));
     table_.erase(Space::kNow, key);
     --facts_.keys;
@@ -148,35 +143,39 @@ std::string Mvcc::change_bytes(Place place) const {
   return *std::move(bytes);
 }
 
-void Mvcc::read_value(Found& found) const {
-  std::string bytes = change_bytes(found.place);
+std::string Mvcc::value_at(ByteView key, Place place) const {
+  std::string bytes = change_bytes(place);
   const ChangeView change = decode_change(bytes);
-  CAPSTAN_ASSERT(change.head && change.key == found.kv.key);
+  CAPSTAN_ASSERT(change.head && change.key == key);
   bytes.erase(0, bytes.size() - change.value.size());
-  found.kv.value = std::move(bytes);
+  return bytes;
+}
+
+KeyValue Mvcc::read(const Version& version) const {
+  KeyValue kv = key_value(version.key, version.head, version.place);
+  kv.value = version.value ? std::string(*version.value) : value_at(version.key, version.place);
+  return kv;
 }
 
 std::optional<KeyValue> Mvcc::get(ByteView key) const {
   const auto bytes = table_.get(Space::kNow, key);
   if (!bytes) return std::nullopt;
   const NowRow row = parse_now(*bytes);
-  Found found{key_value(key, row.head, row.tip.at), row.tip.at};
-  read_value(found);
-  return std::move(found.kv);
+  return read({key, row.head, row.tip.at, std::nullopt});
 }
 
 void Mvcc::each(const KeyBounds& bounds, Values values,
                 const std::function<bool(const KeyValue&)>& visit) const {
-  each_now(bounds, [&](Found found) {
-    if (values == Values::kRead) read_value(found);
-    return visit(found.kv);
+  each_now(bounds, [&](const Version& version) {
+    return visit(values == Values::kRead ? read(version)
+                                         : key_value(version.key, version.head, version.place));
   });
 }
 
-void Mvcc::each_now(const KeyBounds& bounds, const FoundVisitor& visit) const {
+void Mvcc::each_now(const KeyBounds& bounds, const VersionVisitor& visit) const {
   const auto show = [&](ByteView key, ByteView bytes) {
     const NowRow row = parse_now(bytes);
-    return visit({key_value(key, row.head, row.tip.at), row.tip.at});
+    return visit({key, row.head, row.tip.at, std::nullopt});
   };
   if (bounds.single) {
     if (const auto bytes = table_.get(Space::kNow, bounds.from)) show(bounds.from, *bytes);
@@ -185,48 +184,44 @@ void Mvcc::each_now(const KeyBounds& bounds, const FoundVisitor& visit) const {
   }
 }
 
-std::optional<Mvcc::Found> Mvcc::version_at(ByteView key, const Tip& tip, Revision at) const {
+bool Mvcc::show_at(ByteView key, const Tip& tip, Revision at, const VersionVisitor& visit) const {
   const Place place = place_at(tip, at.value, [this](Place above) {
     const std::string bytes = change_bytes(above);
     const ChangeView change = decode_change(bytes);
     return std::pair(change.prev, change.skip);
   });
-  if (!place) return std::nullopt;
+  if (!place) return true;
   const std::string bytes = change_bytes(place);
   const ChangeView change = decode_change(bytes);
-  if (!change.head) return std::nullopt;
-  return Found{key_value(key, *change.head, place), place};
+  return !change.head || visit({key, *change.head, place, change.value});
 }
 
 // Keys that are there now and keys that are gone, side by side in key order.
-void Mvcc::each_at(const KeyBounds& bounds, Revision at, const FoundVisitor& visit) const {
+void Mvcc::each_at(const KeyBounds& bounds, Revision at, const VersionVisitor& visit) const {
   if (bounds.empty()) return;
   if (bounds.single) {
-    const auto now = table_.get(Space::kNow, bounds.from);
-    const auto gone = now ? std::nullopt : table_.get(Space::kGone, bounds.from);
-    if (!now && !gone) return;
-    const Tip tip = now ? parse_now(*now).tip : parse_gone(*gone);
-    if (auto found = version_at(bounds.from, tip, at)) visit(*std::move(found));
+    if (const auto now = table_.get(Space::kNow, bounds.from)) {
+      show_at(bounds.from, parse_now(*now).tip, at, visit);
+    } else if (const auto gone = table_.get(Space::kGone, bounds.from)) {
+      show_at(bounds.from, parse_gone(*gone), at, visit);
+    }
     return;
   }
-  std::vector<Found> gone;  // but were there then
-  table_.scan(Space::kGone, bounds.from, bounds.to, [&](ByteView key, ByteView bytes) {
-    if (auto found = version_at(key, parse_gone(bytes), at)) gone.push_back(*std::move(found));
+  std::vector<std::pair<std::string, std::string>> gone;  // keys and their tips
+  table_.scan(Space::kGone, bounds.from, bounds.to, [&](ByteView key, ByteView tip) {
+    gone.emplace_back(key, tip);
     return true;
   });
   auto next = gone.begin();
   bool more = true;
   const auto show_gone_below = [&](std::optional<ByteView> key) {
-    while (more && next != gone.end() && (!key || next->kv.key < *key)) {
-      more = visit(std::move(*next++));
+    for (; more && next != gone.end() && (!key || next->first < *key); ++next) {
+      more = show_at(next->first, parse_gone(next->second), at, visit);
     }
     return more;
   };
   table_.scan(Space::kNow, bounds.from, bounds.to, [&](ByteView key, ByteView bytes) {
-    if (!show_gone_below(key)) return false;
-    auto found = version_at(key, parse_now(bytes).tip, at);
-    if (found) more = visit(*std::move(found));
-    return more;
+    return show_gone_below(key) && (more = show_at(key, parse_now(bytes).tip, at, visit));
   });
   show_gone_below(std::nullopt);
 }
@@ -236,12 +231,27 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
   RangeResult result;
   if (bounds.empty()) return result;
   const std::size_t keep_max = rows_to_keep(request);
-  std::vector<Found> kept;
-  const auto take = [&](Found found) {
+  // Rows that are only counted are not copied, and a value is read only if it is returned.
+  struct Row {
+    KeyValue kv;
+    std::optional<Place> unread;  // where the value is
+  };
+  std::vector<Row> kept;
+  const auto take = [&](const Version& version) {
     ++result.count;
     if (request.count_only || kept.size() >= keep_max) return true;
-    if (passes_filters(request, found.kv)) kept.push_back(std::move(found));
+    Row row{key_value(version.key, version.head, version.place), version.place};
+    if (!passes_filters(request, row.kv)) return true;
+    if (version.value && !request.keys_only) {
+      row.kv.value = *version.value;
+      row.unread.reset();
+    }
+    kept.push_back(std::move(row));
     return true;
+  };
+  const auto read_value = [this](Row& row) {
+    if (row.unread) row.kv.value = value_at(row.kv.key, *row.unread);
+    row.unread.reset();
   };
   const bool now =
       request.revision <= 0 || static_cast<std::uint64_t>(request.revision) >= revision().value;
@@ -251,14 +261,13 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
     each_at(bounds, {static_cast<std::uint64_t>(request.revision)}, take);
   }
   if (request.count_only) return result;
-  const bool by_value = request.sort_target == SortTarget::kValue;
-  if (by_value) std::ranges::for_each(kept, [this](Found& found) { read_value(found); });
-  result.more = sort_and_limit(request, kept, &Found::kv);
+  if (request.sort_target == SortTarget::kValue) std::ranges::for_each(kept, read_value);
+  result.more = sort_and_limit(request, kept, &Row::kv);
   result.kvs.reserve(kept.size());
-  for (Found& found : kept) {
-    if (!request.keys_only && !by_value) read_value(found);
-    if (request.keys_only) found.kv.value.clear();
-    result.kvs.push_back(std::move(found.kv));
+  for (Row& row : kept) {
+    if (!request.keys_only) read_value(row);
+    if (request.keys_only) row.kv.value.clear();
+    result.kvs.push_back(std::move(row.kv));
   }
   return result;
 }

@@ -69,19 +69,24 @@ class Mvcc {
             const std::function<bool(const KeyValue&)>& visit) const;
 
  private:
-  // A key found in a range. The value is read later, and only if it is asked for.
-  struct Found {
-    KeyValue kv;
+  // A version found in a range: views, valid during the visit. `value` is there where finding the
+  // version has read it; else it is read later, and only if it is asked for.
+  struct Version {
+    ByteView key;
+    VersionHead head;
     Place place;
+    std::optional<ByteView> value;
   };
-  using FoundVisitor = std::function<bool(Found)>;
+  using VersionVisitor = std::function<bool(const Version&)>;
 
-  void each_now(const KeyBounds& bounds, const FoundVisitor& visit) const;
-  void each_at(const KeyBounds& bounds, Revision at, const FoundVisitor& visit) const;
-  // The version of one key at `at`, by its tip; nullopt if it was not there.
-  std::optional<Found> version_at(ByteView key, const Tip& tip, Revision at) const;
+  void each_now(const KeyBounds& bounds, const VersionVisitor& visit) const;
+  void each_at(const KeyBounds& bounds, Revision at, const VersionVisitor& visit) const;
+  // Shows the version of one key at `at`, if it was there then. False: the visitor has had enough.
+  bool show_at(ByteView key, const Tip& tip, Revision at, const VersionVisitor& visit) const;
   std::string change_bytes(Place place) const;
-  void read_value(Found& found) const;
+  // The value of the change of `key` at a place.
+  std::string value_at(ByteView key, Place place) const;
+  KeyValue read(const Version& version) const;
   // Appends a change of `key` to history and returns its new tip, encoded.
   std::string append(ByteView key, const Tip& tip, std::optional<VersionHead> head, ByteView value);
 

@@ -290,9 +290,8 @@ std::string missing_text(const StatusResult& status) {
   for (const PeerStatus& peer : status.peers) {
     if (!peer.self && !peer.reachable) names += (names.empty() ? "" : " ") + peer.name;
   }
-  const std::int64_t tenths = status.alone_for / 100'000;
-  return names + " not heard for " + std::to_string(tenths / 10) + "." +
-         std::to_string(tenths % 10) + " s: writes stay here until the heal";
+  return names + " not heard for " + seconds_text(status.alone_for) +
+         ": writes stay here until the heal";
 }
 
 // In AP every node is its own leader and the term is 1 (docs/consistency.md); CP says what it

@@ -7,11 +7,6 @@
 namespace capstan::node {
 namespace {
 
-std::string seconds(Micros t) {
-  const std::int64_t tenths = t / 100'000;
-  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
-}
-
 constexpr Micros kReminderInterval = 30 * kSecond;
 
 }  // namespace
@@ -61,7 +56,7 @@ void Node::Parts::add_links(StatusResult& status) const {
                             (fault.in && fault.out ? " drops all frames from and to "
                              : fault.in            ? " drops all frames from "
                                                    : " drops all frames to ") +
-                            fault.peer + " for " + seconds(fault.remaining) + " more");
+                            fault.peer + " for " + seconds_text(fault.remaining) + " more");
   }
   if (!disk->writes_allowed()) {
     status.errors.push_back("no space: writes are refused until the disk has room again");
@@ -129,7 +124,7 @@ void Node::Parts::lab(net::LabCommand command, net::LabAnswer answer) {
     }
     peers->faults().replace(faults);
     trace(Level::kWarn, "lab_cut", config.name + " drops frames between itself and " + names_cut,
-          {{"for", seconds(lasts)}});
+          {{"for", seconds_text(lasts)}});
   } else if (command.kind == net::LabCommand::Kind::kHeal) {
     peers->faults().heal();
     trace(Level::kInfo, "lab_heal", config.name + " drops no frames any more");
@@ -150,7 +145,7 @@ void Node::Parts::watch_quorum() {
     not_ready_total += lasted;
     trace(Level::kInfo, was_ready ? "quorum_regained" : "serving",
           config.name + (was_ready ? " can commit writes again" : " can commit writes"),
-          {{"after", seconds(lasted)}, {"refused", std::to_string(refused_while_not_ready)}});
+          {{"after", seconds_text(lasted)}, {"refused", std::to_string(refused_while_not_ready)}});
   }
   was_ready = was_ready || ready;
   if (ready) return;
@@ -168,7 +163,7 @@ void Node::Parts::watch_quorum() {
     if (!peer.self && !peer.reachable) missing += (missing.empty() ? "" : ",") + peer.name;
   }
   trace(Level::kWarn, "still_minority", config.name + " still cannot commit writes",
-        {{"since", seconds(now - not_ready_since)},
+        {{"since", seconds_text(now - not_ready_since)},
          {"missing", missing.empty() ? "nobody" : missing},
          {"refused", std::to_string(refused_while_not_ready)}});
 }

@@ -1,14 +1,9 @@
 #include "node/router.h"
 
+#include "core/overloaded.h"
+
 namespace capstan::node {
 namespace {
-
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <class... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;
 
 // Collects the rules that a request touches; holds as long as all of them agree.
 class Touched {

@@ -429,11 +429,12 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
 
 // To every other machine, localhost is that machine itself. On one machine a mixed list works.
 void note_loopback(ServeConfig& config) {
-  const auto loopback = [](const HostPort& at) { return normal(at).host.starts_with("127."); };
+  const auto loopback = [](const ConfiguredMember& member) {
+    return normal(member.peer).host.starts_with("127.");
+  };
+  if (std::ranges::all_of(config.members, loopback)) return;
   for (const ConfiguredMember& member : config.members) {
-    const bool mixed = std::ranges::any_of(
-        config.members, [&](const auto& other) { return !loopback(other.peer); });
-    if (!mixed || !loopback(member.peer)) continue;
+    if (!loopback(member)) continue;
     config.notes.push_back("note: " + member.name + " is listed at " + to_text(member.peer) +
                            ", which on any other machine is that machine itself. Unless all run on "
                            "one, list it everywhere at an address the others reach.");

@@ -3,39 +3,13 @@
 #include <doctest/doctest.h>
 
 #include "core/limits.h"
+#include "tests/support/request_ops.h"
 
 using namespace capstan;
+using namespace capstan::test;
 
 namespace {
 
-PutRequest put_of(std::string key, std::string value = "") {
-  PutRequest put;
-  put.key = std::move(key);
-  put.value = std::move(value);
-  return put;
-}
-RequestOp put(std::string key, std::string value = "v") {
-  return {put_of(std::move(key), std::move(value))};
-}
-RequestOp get(std::string key, std::string end = "") {
-  RangeRequest op;
-  op.range = {std::move(key), std::move(end)};
-  return {op};
-}
-RequestOp del(std::string key, std::string end = "") {
-  DeleteRangeRequest op;
-  op.range = {std::move(key), std::move(end)};
-  return {op};
-}
-TxnRequest txn_of(std::vector<RequestOp> success, std::vector<RequestOp> failure = {}) {
-  TxnRequest txn;
-  txn.success = std::move(success);
-  txn.failure = std::move(failure);
-  return txn;
-}
-RequestOp txn(std::vector<RequestOp> success, std::vector<RequestOp> failure = {}) {
-  return {txn_of(std::move(success), std::move(failure))};
-}
 TxnRequest nested(std::size_t depth) {
   TxnRequest txn;
   if (depth > 1) txn.success.push_back({nested(depth - 1)});

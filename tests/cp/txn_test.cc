@@ -5,34 +5,14 @@
 #include "core/random.h"
 #include "cp/state_machine.h"
 #include "tests/support/memory_base.h"
+#include "tests/support/request_ops.h"
 
 using namespace capstan;
 using namespace capstan::cp;
+using namespace capstan::test;
 
 namespace {
 
-RequestOp put(std::string key, std::string value = "v") {
-  PutRequest op;
-  op.key = std::move(key);
-  op.value = std::move(value);
-  return {op};
-}
-RequestOp get(std::string key, std::string end = "") {
-  RangeRequest op;
-  op.range = {std::move(key), std::move(end)};
-  return {op};
-}
-RequestOp del(std::string key, std::string end = "") {
-  DeleteRangeRequest op;
-  op.range = {std::move(key), std::move(end)};
-  return {op};
-}
-RequestOp txn(std::vector<RequestOp> success, std::vector<RequestOp> failure = {}) {
-  TxnRequest op;
-  op.success = std::move(success);
-  op.failure = std::move(failure);
-  return {op};
-}
 Compare compare(std::string key, CompareTarget target, CompareResult result, std::int64_t number,
                 std::string value = "", std::string end = "") {
   return {result, target, {std::move(key), std::move(end)}, number, std::move(value)};

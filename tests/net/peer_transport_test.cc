@@ -1,4 +1,4 @@
-// Links between transports on one real loop: handshake, refusals, silence, cuts, bounds.
+// Links between transports on one real loop: handshake, silence, cuts, bounds.
 #include "net/peer_transport.h"
 
 #include <doctest/doctest.h>
@@ -9,106 +9,18 @@
 #include <string>
 #include <vector>
 
-#include "core/trace.h"
 #include "net/peer_hello.h"
 #include "net/uv_loop.h"
 #include "net/uv_tcp.h"
 #include "net/uv_timer.h"
+#include "tests/net/peer_cluster.h"
 #include "tests/support/loop_until.h"
 
 namespace capstan::net {
+
+using namespace peer_test;
+
 namespace {
-
-constexpr Micros kHeartbeat = 10 * kMillisecond;
-constexpr Micros kSilence = 80 * kMillisecond;  // E
-
-std::uint16_t free_port(Loop& loop) {
-  auto listener = TcpListener::listen(loop, "127.0.0.1", 0, [](std::unique_ptr<TcpStream>) {});
-  REQUIRE(listener);
-  return (*listener)->port();
-}
-
-struct Quiet {
-  Quiet() { set_trace_level(Level::kOff); }
-  ~Quiet() { set_trace_level(Level::kInfo); }
-};
-
-// One node's transport, and what it was told.
-struct End : PeerEvents {
-  void on_connected(MemberId peer, NodeId) override { story += "+" + number(peer); }
-  void on_disconnected(MemberId peer, const std::string& why) override {
-    story += "-" + number(peer);
-    last_why = why;
-  }
-  void on_frame(MemberId from, FrameKind kind, ByteView payload) override {
-    aligned = aligned && reinterpret_cast<std::uintptr_t>(payload.data()) % 8 == 0;
-    frames.push_back(number(from) + ':' + std::string(to_text(kind)) + ':' + std::string(payload));
-  }
-  void on_mismatch(const std::string& name, const std::string& sentence) override {
-    mismatches.push_back(name + ": " + sentence);
-  }
-  static std::string number(MemberId id) { return std::to_string(id.value); }
-
-  std::unique_ptr<PeerTransport> links;
-  std::string story, last_why;
-  bool aligned = true;
-  std::vector<std::string> frames, mismatches;
-};
-
-struct Cluster {
-  explicit Cluster(std::size_t size) {
-    for (std::size_t i = 1; i <= size; ++i) {
-      members.push_back({MemberId{i}, "n" + std::to_string(i), "127.0.0.1", free_port(loop)});
-      ends.push_back(std::make_unique<End>());
-    }
-  }
-
-  PeerOptions options(std::size_t i) const {
-    return {.self = MemberId{i},
-            .node = NodeId{100 + i},
-            .cluster = ClusterId{77},
-            .mode = Mode::kCp,
-            .token_hash = 5,
-            .members = members,
-            .listen = {{"127.0.0.1", members[i - 1].port}},
-            .client_urls = {"http://client-" + std::to_string(i)},
-            .heartbeat_interval = kHeartbeat,
-            .election_timeout = kSilence,
-            .queue_bytes_max = 1024 * 1024};
-  }
-  End& operator[](std::size_t i) { return *ends[i - 1]; }
-  PeerTransport& links(std::size_t i) { return *ends[i - 1]->links; }
-  void start(std::size_t i) { start(i, options(i)); }
-  void start(std::size_t i, PeerOptions with) {
-    auto opened = PeerTransport::open(loop, std::move(with), (*this)[i]);
-    REQUIRE(opened);
-    (*this)[i].links = std::move(*opened);
-  }
-  void start_all() {
-    for (std::size_t i = 1; i <= ends.size(); ++i) start(i);
-    REQUIRE(until([&] { return all_connected(); }));
-  }
-  bool connected(std::size_t a, std::size_t b) {
-    return links(a).state(MemberId{b}).connected && links(b).state(MemberId{a}).connected;
-  }
-  bool all_connected() {
-    for (std::size_t a = 1; a <= ends.size(); ++a) {
-      for (std::size_t b = a + 1; b <= ends.size(); ++b) {
-        if (!connected(a, b)) return false;
-      }
-    }
-    return true;
-  }
-  bool until(const std::function<bool()>& holds) { return test::run_until(loop, holds); }
-  void cut(std::size_t at, std::size_t peer, bool in, bool out, Micros lasts = 60 * kSecond) {
-    links(at).faults().replace({{MemberId{peer}, in, out, Loop::clock().monotonic + lasts}});
-  }
-
-  Quiet quiet;
-  Loop loop;
-  std::vector<PeerAddress> members;
-  std::vector<std::unique_ptr<End>> ends;
-};
 
 TEST_CASE("peers: three nodes have one link a pair, and frames arrive in order and aligned") {
   Cluster c(3);
@@ -198,131 +110,6 @@ TEST_CASE("peers: the largest frame passes") {
                         std::string(kFrameBytesMax - kFrameHeaderBytes, 'L')));
   REQUIRE(c.until([&] { return c[1].frames.size() == 1; }));
   CHECK(c[1].frames[0].size() == 5 + kFrameBytesMax - kFrameHeaderBytes);
-}
-
-// ---- Refusals -----------------------------------------------------------------------------------
-
-// Starts n1 and n2, n2 with changed options, and expects each to hear a sentence about the other.
-void expect_mismatch(const std::function<void(Cluster&, PeerOptions&)>& change,
-                     const std::string& sentence) {
-  for (const bool swapped : {false, true}) {  // whoever dials
-    CAPTURE(swapped);
-    Cluster c(2);
-    PeerOptions one = c.options(1), two = c.options(2);
-    if (swapped) {
-      c.members[0].id = MemberId{9};
-      one = c.options(1), two = c.options(2);
-      one.self = MemberId{9};
-    }
-    change(c, two);
-    c.start(1, one);
-    c.start(2, two);
-    REQUIRE(c.until([&] { return !c[1].mismatches.empty() && !c[2].mismatches.empty(); }));
-    // Either side's words do for both; they name both nodes.
-    const bool said = c[1].mismatches[0].find(sentence) != std::string::npos ||
-                      c[2].mismatches[0].find(sentence) != std::string::npos;
-    CAPTURE(c[1].mismatches[0]);
-    CAPTURE(c[2].mismatches[0]);
-    CHECK(said);
-    CHECK(c[1].story.empty());
-    CHECK(c[2].story.empty());
-  }
-}
-
-TEST_CASE("peers: lists of different length are said on both sides, whoever dials") {
-  // The seed exercise's own mistake: n2 knows n1, n1 knows only itself.
-  for (const std::size_t small : {1, 2}) {
-    Cluster c(2);
-    PeerOptions lone = c.options(small);
-    lone.members = {c.members[small - 1]};
-    c.start(small, lone);
-    c.start(3 - small);
-    const std::string knows = "n" + std::to_string(3 - small), alone = "n" + std::to_string(small);
-    REQUIRE(c.until([&] { return !c[1].mismatches.empty() && !c[2].mismatches.empty(); }));
-    const std::string want = knows + " was started with 2 members, " + alone +
-                             " with 1: give every node the same list of members "
-                             "(--join or --initial-cluster)";
-    CHECK(c[small].mismatches[0] == knows + ": " + want);
-    CHECK(c[3 - small].mismatches[0] == alone + ": " + want);
-    CHECK(c.links(3 - small).state(MemberId{small}).mismatch == want);
-  }
-}
-
-TEST_CASE("peers: another mode, token, address, cluster or name is said, and no link is made") {
-  expect_mismatch([](Cluster&, PeerOptions& two) { two.mode = Mode::kAp; },
-                  "was started with --mode=");
-  expect_mismatch([](Cluster&, PeerOptions& two) { two.token_hash = 6; },
-                  "different cluster tokens");
-  expect_mismatch([](Cluster&, PeerOptions& two) { two.members[1].host = "localhost"; },
-                  "=127.0.0.1:");
-  expect_mismatch([](Cluster&, PeerOptions& two) { two.cluster = ClusterId{78}; },
-                  "belongs to another cluster than");
-}
-
-TEST_CASE("peers: a mismatch is said once in 5 s though every attempt meets it") {
-  Cluster c(2);
-  PeerOptions two = c.options(2);
-  two.mode = Mode::kAp;
-  c.start(1);
-  c.start(2, two);
-  const auto hellos = [&] {
-    return c.links(2).counts().kinds[static_cast<std::size_t>(FrameKind::kHello)].frames_in;
-  };
-  REQUIRE(c.until([&] { return hellos() >= 3; }));
-  CHECK(c[1].mismatches.size() == 1);
-  CHECK(c[2].mismatches.size() == 1);
-}
-
-TEST_CASE("peers: a member found at another's address is said") {
-  Cluster c(3);
-  std::swap(c.members[1].port, c.members[2].port);
-  PeerOptions one = c.options(1);
-  std::swap(c.members[1].port, c.members[2].port);
-  // n1 alone has the addresses of n2 and n3 mixed up; n2's own list agrees with n1's so that only
-  // the answer tells.
-  PeerOptions two = c.options(2);
-  two.members = one.members;
-  c.start(1, one);
-  c.start(2, two);
-  REQUIRE(c.until([&] { return !c[1].mismatches.empty(); }));
-  CHECK(c[1].mismatches[0].find("another member") != std::string::npos);
-}
-
-TEST_CASE("peers: a second process with a living member's name is refused") {
-  Cluster c(2);
-  c.start_all();
-  PeerOptions twin = c.options(2);
-  twin.node = NodeId{999};
-  twin.listen = {{"127.0.0.1", 0}};
-  End other;
-  auto opened = PeerTransport::open(c.loop, twin, other);
-  REQUIRE(opened);
-  REQUIRE(c.until([&] { return !other.mismatches.empty(); }));
-  CHECK(other.mismatches[0].find("two nodes call themselves n2") != std::string::npos);
-  CHECK(c[1].story == "+2");
-  CHECK(c.connected(1, 2));
-}
-
-TEST_CASE("peers: something else at a member's address is said") {
-  Cluster c(2);
-  struct Web : StreamEvents {
-    void on_bytes(ByteView) override {
-      stream->write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    }
-    void on_close(CloseReason, const std::string&) override {}
-    std::unique_ptr<TcpStream> stream;
-  };
-  std::vector<std::unique_ptr<Web>> webs;
-  auto web = TcpListener::listen(c.loop, "127.0.0.1", c.members[1].port,
-                                 [&](std::unique_ptr<TcpStream> in) {
-                                   webs.push_back(std::make_unique<Web>());
-                                   webs.back()->stream = std::move(in);
-                                   webs.back()->stream->set_events(*webs.back());
-                                 });
-  REQUIRE(web);
-  c.start(1);
-  REQUIRE(c.until([&] { return !c[1].mismatches.empty(); }));
-  CHECK(c[1].mismatches[0].find("does not answer as a node of Capstan") != std::string::npos);
 }
 
 // ---- Ends and silence ---------------------------------------------------------------------------

@@ -2,16 +2,11 @@
 
 #include <utility>
 
+#include "core/overloaded.h"
+
 namespace capstan::sim {
 
 namespace {
-
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <class... Fs>
-Overloaded(Fs...) -> Overloaded<Fs...>;
 
 // The part of a request the lab's checkers understand.
 lab::Operation operation_of(const RequestBody& body, bool& single_key) {
