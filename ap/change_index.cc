@@ -33,6 +33,17 @@ void ChangeIndex::missing(Bucket bucket, const VersionVector& seen,
   }
 }
 
+void ChangeIndex::of(const Actor& actor, Sequence upto, std::vector<std::string>& out) const {
+  for (const auto& actors : buckets_) {
+    const auto changes = actors.find(actor);
+    if (changes == actors.end()) continue;
+    for (const auto& [sequence, entry] : changes->second) {
+      if (sequence > upto) break;
+      out.push_back(entry.key);
+    }
+  }
+}
+
 bool ChangeIndex::trim(
     const VersionVector& stable, std::size_t limit,
     const std::function<void(Bucket, const Dot&, const std::string& key)>& tombstone) {

@@ -26,6 +26,9 @@ class ChangeIndex {
   // Keys of `bucket` whose present dot `seen` does not cover, by actor and sequence.
   void missing(Bucket bucket, const VersionVector& seen, std::vector<std::string>& out) const;
 
+  // Keys whose present dot is of `actor` and not above `upto`.
+  void of(const Actor& actor, Sequence upto, std::vector<std::string>& out) const;
+
   // Removes entries that `stable` covers, at most `limit` of them; hands out those of tombstones.
   // True when none is left.
   bool trim(const VersionVector& stable, std::size_t limit,

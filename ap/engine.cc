@@ -189,7 +189,7 @@ void Engine::receive(MemberId from, Message message) {
     void operator()(Beat& m) {
       s.names.learn(m.actor.node, from);
       s.membership.receive(from, m.life, m.views);
-      s.replica.receive(from, m);
+      if (s.replica.receive(from, m)) s.beat_now = true;
     }
     void operator()(Ping& m) { s.membership.receive(from, m); }
     void operator()(Pong& m) { s.membership.receive(from, m); }
@@ -406,19 +406,21 @@ void Engine::State::beat_if_due() {
   const auto interval =
       static_cast<std::uint64_t>(std::max<Micros>(config.heartbeat_interval / kTick, 1));
   const std::uint64_t since = ticks - last_beat;
-  Beat beat = replica.beat();
-  const bool moved = beat.vector != beaten;
+  const bool moved = replica.durable_vector() != beaten;
   if (!beat_now && since < (moved ? interval : kIdleBeatFactor * interval)) return;
   beat_now = false;
   last_beat = ticks;
-  beaten = beat.vector;
-  beat.life = membership.life();
-  beat.views = membership.views();
+  beaten = replica.durable_vector();
   std::vector<MemberId> to = peers_of(config);
   while (config.members.size() > kBeatsToAllMax && to.size() > kBeatFanOut) {
     to.erase(to.begin() + static_cast<std::ptrdiff_t>(beat_rng.below(to.size())));
   }
-  for (const MemberId peer : to) send(peer, beat);
+  for (const MemberId peer : to) {
+    Beat beat = replica.beat(peer);
+    beat.life = membership.life();
+    beat.views = membership.views();
+    send(peer, std::move(beat));
+  }
 }
 
 void Engine::State::checkpoint_if_due() {

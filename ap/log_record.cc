@@ -26,12 +26,13 @@ void put_drops(std::string& out, const std::vector<std::pair<std::string, Dot>>&
 std::string head_of(RecordKind kind) { return framed(kind, {}); }
 
 std::string head_of_slice(const VersionVector& vector, const VersionVector& cover,
-                          const VersionVector& trimmed,
+                          const VersionVector& trimmed, Stamp forgotten,
                           const std::vector<std::pair<std::string, Dot>>& drops) {
   std::string inner;
   put_vector(inner, vector);
   put_vector(inner, cover);
   put_vector(inner, trimmed);
+  put_u64(inner, forgotten.value);
   put_drops(inner, drops);
   return framed(RecordKind::kSlice, inner);
 }
@@ -44,11 +45,11 @@ std::string mark_clean(const Dot& last, Incarnation start) {
   return framed(RecordKind::kClean, inner);
 }
 
-std::string mark_in_use(const Actor& actor) {
+std::string mark_of(RecordKind kind, const Actor& actor) {
   std::string inner;
   put_actor(inner, actor);
   put_varint(inner, 0);
-  return framed(RecordKind::kInUse, inner);
+  return framed(kind, inner);
 }
 
 Result<LogRecord> read_record(const RecoveredRecord& record) {
@@ -65,6 +66,7 @@ Result<LogRecord> read_record(const RecoveredRecord& record) {
       out.vector = read_vector(inner);
       out.cover = read_vector(inner);
       out.trimmed = read_vector(inner);
+      out.forgotten = {inner.u64()};
       const std::uint64_t count = inner.varint();
       if (!inner.plausible(count, 11)) break;
       for (std::uint64_t i = 0; i < count && inner.ok(); ++i) {
@@ -75,6 +77,8 @@ Result<LogRecord> read_record(const RecoveredRecord& record) {
     }
     case RecordKind::kClean:
     case RecordKind::kInUse:
+    case RecordKind::kSound:
+    case RecordKind::kAllHeeded:
       out.dot.actor = read_actor(inner);
       out.dot.sequence = {inner.varint()};
       if (out.kind == RecordKind::kClean) out.start = static_cast<Incarnation>(inner.varint());

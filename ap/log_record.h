@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/disk.h"
+#include "core/hlc.h"
 #include "core/result.h"
 #include "crdt/version_vector.h"
 
@@ -19,24 +20,28 @@ enum class RecordKind : std::uint8_t {
   kSlice = 3,   // kDelta: a slice of a sync and what it meant here
   kClean = 4,   // kMark: a clean stop: the actor's last dot; means something only at the very end
   kInUse = 5,   // kMark: the actor of a clean stop goes on
+  kSound = 6,   // kMark: what the actor writes from here on is not exposed
+  kAllHeeded = 7,  // kMark: nothing written before is, either
 };
 
 struct LogRecord {
   RecordKind kind = RecordKind::kRemote;
   VersionVector vector, cover, trimmed;            // kSlice, see Replica::SliceContext
+  Stamp forgotten;                                 // kSlice, the same
   std::vector<std::pair<std::string, Dot>> drops;  // kSlice
   Incarnation start = 0;                           // kClean
-  Dot dot;                                         // kClean: may have sequence 0
+  Dot dot;                                         // kClean: may have sequence 0; other marks: 0
   SharedBytes packed;                              // kDelta records
 };
 
 std::string head_of(RecordKind kind);  // kLocal, kRemote
 std::string head_of_slice(const VersionVector& vector, const VersionVector& cover,
-                          const VersionVector& trimmed,
+                          const VersionVector& trimmed, Stamp forgotten,
                           const std::vector<std::pair<std::string, Dot>>& drops);
 // `start`: the incarnation of the start that ends here; the next one is one higher.
 std::string mark_clean(const Dot& last, Incarnation start);
-std::string mark_in_use(const Actor& actor);
+// kInUse, kSound, kAllHeeded.
+std::string mark_of(RecordKind kind, const Actor& actor);
 
 // Takes head and body as the log gave them back. kMalformed.
 Result<LogRecord> read_record(const RecoveredRecord& record);

@@ -69,6 +69,9 @@ struct Beat {
   std::uint64_t ahead_hash = 0;
   Hash128 digest;  // of all live cells at `vector`
   Stamp clock;
+  Stamp forgotten;         // of the latest delete whose tombstone is gone at the sender
+  Actor you;               // whom the receiver writes as, as far as the sender has heard
+  bool exposed = false;    // its life may have forgotten deletes that it once agreed to
   std::uint32_t life = 0;  // the sender's own
   std::vector<MemberView> views;
   friend bool operator==(const Beat&, const Beat&) = default;
@@ -132,6 +135,7 @@ struct SyncSlice {
   VersionVector vector;   // the sender's at this read
   AheadVectors ahead;     // of buckets within the slice
   VersionVector trimmed;  // below it the sender has forgotten what changed when
+  Stamp forgotten;        // of the latest delete among them; with the last slice
   std::vector<CellState> cells;
   SharedBytes packed;  // as Delta::packed
 };

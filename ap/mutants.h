@@ -18,6 +18,7 @@ CAPSTAN_AP_MUTANT(forget_ahead);      // I4  a bucket that is ahead forgets its 
 CAPSTAN_AP_MUTANT(fifo_only);         // I5  a delta is applied before what it depends on
 CAPSTAN_AP_MUTANT(gc_unsafe);         // I7  tombstones go without anyone's word
 CAPSTAN_AP_MUTANT(gc_ack_only);       // I7  ... or with only half of the condition
+CAPSTAN_AP_MUTANT(keep_exposed);      // I9  a write older than a forgotten delete stays as it is
 CAPSTAN_AP_MUTANT(no_horizon);        // I8  level 1 serves peers it has forgotten too much for
 
 #undef CAPSTAN_AP_MUTANT

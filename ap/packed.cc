@@ -11,7 +11,7 @@
 namespace capstan::ap {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;
 // Far beyond any clock we would believe, far below where adding one would wrap.
 constexpr std::uint64_t kStampMax = std::uint64_t{1} << 62;
 constexpr std::uint64_t kSequenceMax = std::uint64_t{1} << 56;
@@ -254,6 +254,7 @@ std::string pack_slice(const SyncSlice& slice) {
   put_vector(out, slice.vector);
   put_ahead(out, slice.ahead);
   put_vector(out, slice.trimmed);
+  if (slice.last) put_u64(out, slice.forgotten.value);
   put_varint(out, actors.size());
   std::uint64_t number = 0;
   for (auto& [actor, index] : actors) {
@@ -302,6 +303,7 @@ Result<SyncSlice> unpack_slice(SharedBytes bytes) {
   slice.vector = read_vector(in);
   slice.ahead = read_ahead(in);
   slice.trimmed = read_vector(in);
+  if (slice.last) slice.forgotten = read_stamp(in);
   const std::uint64_t actor_count = in.varint();
   if (actor_count > kActorsMax || !in.plausible(actor_count, 9)) in.reject();
   std::vector<Actor> actors;
@@ -341,6 +343,10 @@ std::string pack_small(const Beat& b) {
   put_u64(out, b.ahead_hash);
   put_hash(out, b.digest);
   put_u64(out, b.clock.value);
+  put_u64(out, b.forgotten.value);
+  put_u8(out, b.you.node ? 1 : 0);
+  if (b.you.node) put_actor(out, b.you);
+  put_u8(out, b.exposed ? 1 : 0);
   put_varint(out, b.life);
   put_varint(out, b.views.size());
   for (const MemberView& v : b.views) {
@@ -357,6 +363,12 @@ std::uint32_t read_life(Reader& in) {
   return static_cast<std::uint32_t>(life);
 }
 
+bool read_flag(Reader& in) {
+  const std::uint8_t flag = in.u8();
+  if (flag > 1) in.reject();
+  return flag == 1;
+}
+
 Result<Body> unpack_beat(Reader& in) {
   Beat b;
   expect_format(in);
@@ -365,6 +377,9 @@ Result<Body> unpack_beat(Reader& in) {
   b.ahead_hash = in.u64();
   b.digest = read_hash(in);
   b.clock = read_stamp(in);
+  b.forgotten = read_stamp(in);
+  if (read_flag(in)) b.you = read_actor(in);
+  b.exposed = read_flag(in);
   b.life = read_life(in);
   const std::uint64_t count = in.varint();
   if (count > kMembersMax) in.reject();

@@ -71,6 +71,7 @@ Dot Replica::write(const std::string& key, std::optional<std::string> value) {
   const std::optional<Cell> old = load(key);
   Cell cell;
   cell.tag = {clock_.draw(wall_), dot};
+  note_exposed(dot);
   cell.deletes = !value;
   if (value) cell.value = std::move(*value);
   if (old) CAPSTAN_ASSERT(cell.tag > old->tag);  // the clock has observed all that was applied
@@ -296,6 +297,7 @@ void Replica::check_usurped(const VersionVector& seen) {
     }
   }
   actor_.incarnation = highest + 1;
+  for (auto& [id, peer] : peers_) peer.compared = false;
   recent_.clear();
   recent_bytes_ = 0;
   for (auto& [id, peer] : peers_) peer.next = {1};
@@ -356,15 +358,17 @@ void Replica::tick() {
   if (ticks_ % kCollectTicks == 0) collect();
 }
 
-void Replica::receive(MemberId from, const Beat& beat) {
+bool Replica::receive(MemberId from, const Beat& beat) {
   const auto at = peers_.find(from);
-  if (at == peers_.end()) return;
+  if (at == peers_.end()) return false;
   Peer& peer = at->second;
-  if (!begins_life(from, peer, beat.actor)) return;
+  const Actor before = peer.actor;
+  if (!begins_life(from, peer, beat.actor)) return false;
   check_usurped(beat.vector);
   // A write made here from now on is later than what any peer has; it matters where a peer has
   // already forgotten the tombstones that a slow clock here would lose to.
   clock_.observe(beat.clock);
+  heed(peer, beat);
   peer.vector = beat.vector;
   acknowledged(peer);
   settle(peer);
@@ -381,6 +385,7 @@ void Replica::receive(MemberId from, const Beat& beat) {
   }
   notice_lag(peer);
   consider_pull();
+  return peer.actor != before;
 }
 
 void Replica::peer_heard(MemberId id, bool direct) {
@@ -409,13 +414,16 @@ std::uint64_t Replica::ahead_hash() const {
   return xxh3(bytes) | 1;
 }
 
-Beat Replica::beat() const {
+Beat Replica::beat(MemberId to) const {
   Beat out;
   out.actor = actor_;
   out.vector = durable_.vector;
   out.ahead_hash = durable_.ahead_hash;
   out.digest = durable_.digest;
   out.clock = clock_.last();
+  out.forgotten = forgotten_;
+  if (const auto peer = peers_.find(to); peer != peers_.end()) out.you = peer->second.actor;
+  out.exposed = sound_ != actor_;
   return out;
 }
 
@@ -429,7 +437,7 @@ Ready Replica::take_ready() {
   if (start_mark_ == 0 && !may_push_) {
     // The actor goes on: say so on disk before anyone can see a dot of this life.
     ready_.records.insert(ready_.records.begin(),
-                          Record{RecordType::kMark, mark_in_use(actor_), nullptr});
+                          Record{RecordType::kMark, mark_of(RecordKind::kInUse, actor_), nullptr});
     start_mark_ = ready_number_ + 1;
   }
   push();

@@ -21,6 +21,9 @@
 //       any member had when it said so. Never by age. What a member's disk lost in a crash may
 //       still be on its way from its life before; once the new life has been heard, that is refused
 //   I8  a peer whose vector does not cover what was trimmed here gets whole buckets, not changes
+//   I9  a write is later than every delete that was forgotten without it. Only a life that has lost
+//       what its disk once held can break this, before it hears anybody; it then writes such keys
+//       anew (replica_exposed.cc)
 //
 // How a write travels. Its origin pushes it to every peer it hears, in order, once. A delta that
 // came too early waits a moment in the pen. Whatever is still missing after that (a cut, a lost
@@ -29,7 +32,8 @@
 //
 // Cells and the conflict log live in the table; everything else is in memory, is saved with each
 // checkpoint and comes back from it and from the log. The code stands in replica.cc (writes, gate,
-// apply), replica_push.cc, replica_sync.cc, replica_stable.cc and replica_recover.cc.
+// apply), replica_push.cc, replica_sync.cc, replica_stable.cc, replica_exposed.cc and
+// replica_recover.cc.
 //
 // The rules were found with a model that breaks them one by one; ap/mutants.h keeps the breakages.
 #pragma once
@@ -114,7 +118,8 @@ class Replica {
   std::optional<Cell> load(ByteView key) const;
 
   void receive(MemberId from, Delta delta);
-  void receive(MemberId from, const Beat& beat);
+  // True: of a life not heard before, which waits to hear that it was.
+  bool receive(MemberId from, const Beat& beat);
   void receive(MemberId from, const SyncRequest& request);
   void receive(MemberId from, const SyncMore& more);
   void receive(MemberId from, SyncSlice slice);
@@ -134,8 +139,9 @@ class Replica {
   // Every reachable peer has said that it holds all our writes durably.
   bool handed_over() const;
 
-  // The replica's part of a beat: what is durable here.
-  Beat beat() const;
+  // The replica's part of a beat to `to`: what is durable here.
+  Beat beat(MemberId to) const;
+  const VersionVector& durable_vector() const { return durable_.vector; }
   Actor actor() const { return actor_; }
   const VersionVector& vector() const { return vector_; }
   VersionVector bucket_vector(Bucket bucket) const { return known_vector(bucket); }
@@ -163,6 +169,8 @@ class Replica {
     Actor actor;                             // who it writes as
     std::set<Actor> past;                    // and wrote as before
     VersionVector vector;                    // of its last beat
+    bool heard = false;                      // in our life
+    bool compared = false;                   // it has heard us, and what it had forgotten is heeded
     VersionVector settled;                   // of the last beat whose vector ours has come to cover
     std::optional<VersionVector> candidate;  // waits to be covered
     // Lag: what we lacked when we first noticed, and since when.
@@ -285,6 +293,7 @@ class Replica {
     std::vector<std::pair<std::string, Dot>> drops;  // cells of ours that it had and has no more
     VersionVector cover;                             // the session is complete: all of this
     VersionVector trimmed;
+    Stamp forgotten;
   };
   void apply(const SyncSlice& slice, const SliceContext& context);
   void serve(MemberId to, Serve& session);
@@ -295,7 +304,14 @@ class Replica {
   // replica_stable.cc
   VersionVector stable() const;
   void settle(Peer& peer);
+  void settle_candidate(Peer& peer);
   void collect();
+
+  // replica_exposed.cc
+  void note_exposed(const Dot& dot);
+  bool held_back(const Peer& peer) const;
+  void heed(Peer& peer, const Beat& beat);
+  void write_anew(const Beat& beat);
 
   // replica_recover.cc
   void replay(const RecoveredRecord& record, bool behind_gap);
@@ -315,11 +331,16 @@ class Replica {
   Hlc clock_;
   ChangeIndex index_;
   VersionVector trimmed_;  // what left the index; grows
+  Stamp forgotten_;        // of the latest delete whose tombstone is gone; grows
   std::array<Digest, kBuckets> bucket_digests_;
   Digest digest_;
   Revision revision_{1};
   std::uint64_t keys_ = 0, tombstones_ = 0;
   Books books_;
+
+  // What we wrote in lives that may have forgotten deletes: up to which, of each own actor.
+  VersionVector exposed_;
+  Actor sound_;  // the actor whose writes are not exposed any more
 
   // The batch of this turn, not yet a record.
   std::optional<Delta> open_;

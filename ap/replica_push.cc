@@ -33,7 +33,7 @@ void Replica::push() {
 
 void Replica::push_to(MemberId id, Peer& peer) {
   const Sequence head = vector_.of(actor_);
-  if (!peer.direct || peer.next > head) return;
+  if (!peer.direct || peer.next > head || held_back(peer)) return;
   if (!peer.in_flight.empty() && ticks_ - peer.acked_tick > kWindowTicksMax) {
     peer.in_flight.clear();
     peer.in_flight_bytes = 0;

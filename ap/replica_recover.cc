@@ -14,7 +14,7 @@ namespace capstan::ap {
 namespace {
 
 constexpr ByteView kStateName = "ap.m";  // in Space::kMeta
-constexpr std::uint8_t kStateFormat = 1;
+constexpr std::uint8_t kStateFormat = 2;
 
 }  // namespace
 
@@ -26,6 +26,10 @@ void Replica::save() {
   put_ahead(out, AheadVectors(ahead_.begin(), ahead_.end()));
   put_vector(out, trimmed_);
   put_u64(out, clock_.last().value);
+  put_u64(out, forgotten_.value);
+  put_vector(out, exposed_);
+  put_u8(out, sound_.node ? 1 : 0);
+  if (sound_.node) put_actor(out, sound_);
   put_varint(out, revision_.value);
   put_varint(out, keys_);
   put_varint(out, tombstones_);
@@ -45,6 +49,9 @@ void Replica::recover(const Recovered& recovered) {
     for (auto& [bucket, vector] : read_ahead(in)) ahead_[bucket] = std::move(vector);
     trimmed_ = read_vector(in);
     clock_ = Hlc(Stamp{in.u64()});
+    forgotten_ = {in.u64()};
+    exposed_ = read_vector(in);
+    if (in.u8() == 1) sound_ = read_actor(in);
     revision_.value = in.varint();
     keys_ = in.varint();
     tombstones_ = in.varint();
@@ -64,6 +71,7 @@ void Replica::recover(const Recovered& recovered) {
     replay(record, !recovered.impaired.empty() && record.position >= recovered.impaired_position);
   }
   replaying_ = false;
+  sound_ = {};  // whatever the life before had heard, this one has heard nobody yet
   replayed_parts_.clear();
   choose_actor(recovered);
   durable_ = {vector_, digest_.sum(), ahead_hash()};
@@ -99,7 +107,9 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
       CAPSTAN_ASSERT(delta);
       const Sequence have = vector_.of(delta->origin);
       if (have >= delta->last || delta->first > next(have)) break;
-      if (!behind_gap || admits(*delta)) apply(*delta);
+      if (behind_gap && !admits(*delta)) break;
+      if (read->kind == RecordKind::kLocal) note_exposed({delta->origin, delta->last});
+      apply(*delta);
       break;
     }
     case RecordKind::kSlice: {
@@ -114,7 +124,8 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
       }
       const bool unfinished = slice->unfinished;
       replayed_parts_.emplace_back(
-          *std::move(slice), SliceContext{read->vector, read->drops, read->cover, read->trimmed});
+          *std::move(slice),
+          SliceContext{read->vector, read->drops, read->cover, read->trimmed, read->forgotten});
       if (unfinished) break;
       for (const auto& [part, context] : std::exchange(replayed_parts_, {})) apply(part, context);
       break;
@@ -122,8 +133,15 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
     case RecordKind::kClean:
       clean_mark_ = read->dot;
       clean_start_ = read->start;
+      sound_ = {};
       break;
     case RecordKind::kInUse:
+      break;
+    case RecordKind::kSound:
+      sound_ = read->dot.actor;
+      break;
+    case RecordKind::kAllHeeded:
+      exposed_ = {};
       break;
   }
 }

@@ -1,11 +1,13 @@
 // Stability: what every member has, and nothing concurrent with it can still come from anywhere.
 //
-//   member j said in a beat: "I durably have V_j"   and   our vector covers V_j
+//   member j said in a beat: "I durably have V_j"   and   our vector, durably, covers V_j
 //
 // Both halves are needed for a tombstone T in V_j. The first: nobody can ask for what T deleted.
 // The second: whatever j wrote before it knew of T is in V_j, so it has met T here; what j wrote
 // later knew T. Stable is the intersection of the V_j, ours included. What is trimmed goes into
 // trimmed_; a peer that does not cover it (a restored disk) is given whole buckets.
+#include <algorithm>
+
 #include "ap/mutants.h"
 #include "ap/replica.h"
 #include "core/check.h"
@@ -17,18 +19,16 @@ constexpr std::size_t kCollectMax = 16384;  // entries a round, so that no turn 
 
 }  // namespace
 
-// Keeps the newest claim that is covered, and one that waits to be: under load our vector always
-// trails a peer's newest, but it soon covers the one before.
+// Keeps the newest claim that is covered, durably, since peers read off our beats what we have met;
+// and one that waits to be: under load our vector always trails a peer's newest, but it soon covers
+// the one before.
 void Replica::settle(Peer& peer) {
   if (mutants::gc_ack_only) {
     peer.settled = peer.vector;
     return;
   }
-  if (peer.candidate && vector_.covers(*peer.candidate)) {
-    peer.settled = std::move(*peer.candidate);
-    peer.candidate.reset();
-  }
-  if (vector_.covers(peer.vector)) {
+  settle_candidate(peer);
+  if (durable_.vector.covers(peer.vector)) {
     peer.settled = peer.vector;
     peer.candidate.reset();
   } else if (!peer.candidate) {
@@ -36,9 +36,15 @@ void Replica::settle(Peer& peer) {
   }
 }
 
+void Replica::settle_candidate(Peer& peer) {
+  if (!peer.candidate || !durable_.vector.covers(*peer.candidate)) return;
+  peer.settled = std::move(*peer.candidate);
+  peer.candidate.reset();
+}
+
 VersionVector Replica::stable() const {
-  VersionVector out = vector_;
-  if (mutants::gc_unsafe) return out;
+  if (mutants::gc_unsafe) return vector_;
+  VersionVector out = durable_.vector;
   for (const auto& [id, peer] : peers_) out.meet(peer.settled);
   return out;
 }
@@ -47,6 +53,7 @@ void Replica::collect() {
   for (const auto& [id, session] : serves_) {
     if (session.request.full) return;  // it relies on the index from its start on
   }
+  for (auto& [id, peer] : peers_) settle_candidate(peer);
   // First the horizon, then what lies below it. The horizon may be higher, learned from a peer;
   // what this node may forget is only what it knows to be stable itself.
   const VersionVector upto = stable();
@@ -55,6 +62,7 @@ void Replica::collect() {
     const std::optional<Cell> cell = load(key);
     if (!cell || cell->tag.dot != dot) return;
     CAPSTAN_ASSERT(cell->deletes);
+    forgotten_ = std::max(forgotten_, cell->tag.stamp);
     erase(bucket, key, *cell);
     books_.collected(key, dot);
   });

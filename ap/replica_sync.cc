@@ -257,9 +257,11 @@ void Replica::take_slices(std::vector<SyncSlice> slices) {
       context.drops = gone(slices);
       if (slices[i].last) context.cover = pull_->first_vector;
       context.trimmed = slices[i].trimmed;
+      context.forgotten = slices[i].forgotten;
     }
     log_record(RecordType::kDelta,
-               head_of_slice(context.vector, context.cover, context.trimmed, context.drops),
+               head_of_slice(context.vector, context.cover, context.trimmed, context.forgotten,
+                             context.drops),
                slices[i].packed);
     apply(slices[i], context);
   }
@@ -325,6 +327,7 @@ void Replica::apply(const SyncSlice& slice, const SliceContext& context) {
   }
   vector_.join(context.cover);
   trimmed_.join(context.trimmed);
+  forgotten_ = std::max(forgotten_, context.forgotten);
   strip_ahead();
 }
 
@@ -349,6 +352,10 @@ void Replica::receive(MemberId from, const SyncRequest& request) {
   if (!peers_.contains(from)) return;
   check_usurped(request.vector);
   sync_bytes_.in += pack(request).size() + kEnvelopeBytes;
+  if (held_back(peers_.at(from))) {
+    send_sync(from, SyncRefused{request.session, SyncRefused::Why::kUnknownSession});
+    return;
+  }
   if (!request.full && !request.vector.covers(trimmed_) && !mutants::no_horizon) {
     send_sync(from, SyncRefused{request.session, SyncRefused::Why::kNeedFull});
     return;
@@ -458,7 +465,10 @@ SyncSlice Replica::next_slice(Serve& session) {
   slice.unfinished = session.in_bucket;
   slice.end_bucket = session.next_bucket;
   slice.last = session.next_bucket == kBuckets;
-  if (slice.last) slice.trimmed = trimmed_;
+  if (slice.last) {
+    slice.trimmed = trimmed_;
+    slice.forgotten = forgotten_;
+  }
   return slice;
 }
 

@@ -51,7 +51,7 @@ struct Pair {
                          std::string(256, 'v'));
     }
     // The peer says what it has, so that the window of the push stays open.
-    replicas[i]->receive({2 - i}, replicas[1 - i]->beat());
+    replicas[i]->receive({2 - i}, replicas[1 - i]->beat({2}));
     std::optional<Delta> delta = turn(i);
     CAPSTAN_ASSERT(delta && delta->updates.size() == kBatch);
     return *std::move(delta);

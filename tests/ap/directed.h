@@ -50,4 +50,27 @@ inline std::string old_copy_returns() {
   return s.check_end();
 }
 
+// A comes back on an empty disk and with a clock that is behind, and writes before it hears
+// anybody: earlier than a delete that B has forgotten and C, for want of a beat, has not.
+inline std::string early_write_meets_forgotten_delete() {
+  Schedule s({.nodes = 3, .wipes = true});
+  s.write(1, "a", "v");
+  s.heal();
+  s.pass(100);
+  s.write(1, "a", std::nullopt);
+  for (const std::size_t to : {0u, 2u}) {
+    s.deliver(1, to);
+    s.beat(to, 1);
+    s.deliver(to, 1);
+  }
+  s.tick(1, 5);
+  if (s.replica(1).tombstones() != 0 || s.replica(2).tombstones() != 1) return "not as described";
+  s.wipe(0);
+  s.set_behind(0, 1'000);
+  s.write(0, "a", "early");
+  s.heal();
+  if (s.value(0, "a") != "early") return "the write is lost";
+  return s.check_end();
+}
+
 }  // namespace capstan::ap::test

@@ -68,6 +68,10 @@ TEST_CASE("replica: a disk put back from an old copy does not bring back what wa
   CHECK(old_copy_returns() == "");
 }
 
+TEST_CASE("replica: a life that forgot a delete writes anew what it wrote with a clock behind it") {
+  CHECK(early_write_meets_forgotten_delete() == "");
+}
+
 TEST_CASE("replica: what still comes of a life that ended is refused once the next one spoke") {
   Schedule s({.nodes = 3});
   s.write(2, "a", "lost in the crash");  // pushed, and never on C's disk
@@ -95,18 +99,18 @@ TEST_CASE("replica: equal vectors with different contents raise the alarm") {
   s.deliver(0, 1);
   s.heal();
   CHECK(!s.replica(0).diverged());
-  Beat beat = s.replica(1).beat();
+  Beat beat = s.replica(1).beat({100});
   beat.digest.low ^= 1;
   s.replica(0).receive({101}, beat);
   CHECK(s.replica(0).diverged());
-  s.replica(0).receive({101}, s.replica(1).beat());
+  s.replica(0).receive({101}, s.replica(1).beat({100}));
   CHECK(!s.replica(0).diverged());
 }
 
 TEST_CASE("replica: who is told of dots it never issued goes on as somebody else") {
   Schedule s({.nodes = 2});
   const Dot mine = s.write(0, "a", "v");
-  Beat beat = s.replica(1).beat();
+  Beat beat = s.replica(1).beat({100});
   beat.vector.raise(mine.actor, {9});
   s.replica(0).receive({101}, beat);
   const Dot next_one = s.write(0, "a", "w");
@@ -162,6 +166,7 @@ struct Pair {
     options.list_keys_max = sizes.list_keys_max;
     for (std::size_t i = 0; i < 2; ++i) start(i, {i + 1});
     heal();
+    meet();
   }
   void start(std::size_t i, NodeId node) {
     options.node = node;
@@ -170,11 +175,20 @@ struct Pair {
     replicas[i].emplace(options, *tables[i]);
     replicas[i]->recover({});
   }
+  // Each hears the other, and then that it was heard.
+  void meet() {
+    for (int i = 0; i < 2; ++i) {
+      a().receive({2}, b().beat({1}));
+      b().receive({1}, a().beat({2}));
+    }
+    persist(a());
+    persist(b());
+  }
   // b comes back with an empty disk; what a has is stable, so b is given whole buckets.
   void wipe_b() {
     exchange();
     for (int i = 0; i < 10; ++i) {
-      a().receive({2}, b().beat());
+      a().receive({2}, b().beat({1}));
       a().tick();
     }
     REQUIRE(a().index_size() == 0);
@@ -250,7 +264,7 @@ TEST_CASE("replica: after a cut only what lacks is sent, at little more than its
   pair.write_to_a(200, 7);
   persist(pair.a());
   pair.heal();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   pair.exchange();
   CHECK(pair.a().vector() == pair.b().vector());
   CHECK(pair.a().digest() == pair.b().digest());
@@ -268,7 +282,7 @@ TEST_CASE("replica: what a sync brings is applied slice by slice, so no turn get
   pair.write_to_a(2000);
   persist(pair.a());
   pair.heal();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   int slices = 0, requests = 0;
   std::uint64_t before = 0;
   pair.exchange([&](const Body& body) {
@@ -295,7 +309,7 @@ TEST_CASE("replica: a sync waits for the checkpoint where more comes than memory
   pair.write_to_a(4000);
   persist(pair.a());
   pair.heal();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   int checkpoints = 0, requests = 0;
   const auto count = [&](const Body& body) {
     if (std::holds_alternative<SyncRequest>(body)) ++requests;
@@ -325,7 +339,7 @@ TEST_CASE("replica: a bucket larger than a slice is parted, and held until it is
   pair.write_to_a(2000);
   persist(pair.a());
   pair.heal();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   int parts = 0;
   pair.exchange([&](const Body& body) {
     const auto* slice = std::get_if<SyncSlice>(&body);
@@ -342,7 +356,7 @@ TEST_CASE("replica: parts of a bucket whose last did not reach the disk are forg
   pair.write_to_a(300);
   persist(pair.a());
   pair.heal();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   pair.exchange();
   REQUIRE(pair.b().keys() == 300);
   std::uint64_t most = 0;
@@ -374,7 +388,7 @@ TEST_CASE("replica: a full join reads the keys in pieces, over as many ticks as 
   Pair pair({.list_keys_max = 300});
   pair.write_to_a(2000);
   pair.wipe_b();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   pair.exchange();
   CHECK(pair.b().keys() == 0);
   int ticks = 0;
@@ -391,12 +405,12 @@ TEST_CASE("replica: who loses patience with a long list does not have it begun a
   Pair pair({.list_keys_max = 10});
   pair.write_to_a(2000);
   pair.wipe_b();
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   int requests = 0;
   for (int tick = 0; tick < 400 && pair.b().keys() == 0; ++tick) {
     pair.a().tick();
     pair.b().tick();
-    if (tick % 20 == 0) pair.b().receive({1}, pair.a().beat());
+    if (tick % 20 == 0) pair.b().receive({1}, pair.a().beat({2}));
     pair.exchange([&](const Body& body) {
       const auto* request = std::get_if<SyncRequest>(&body);
       if (request != nullptr && request->full) ++requests;
@@ -422,7 +436,7 @@ TEST_CASE("replica: a full join drops nothing that reached its source after it b
                            .stamp = {1'790'000'000'000ull << 16},
                            .sequence = {1}});
   pair.b().receive({1}, delta);
-  pair.b().receive({1}, pair.a().beat());
+  pair.b().receive({1}, pair.a().beat({2}));
   bool late = false;
   pair.exchange([&](const Body& body) {
     const auto* slice = std::get_if<SyncSlice>(&body);

@@ -61,6 +61,7 @@ struct Schedule::Node {
   };
   std::deque<Group> groups;  // not yet durable
   std::vector<Dot> turn_writes;
+  std::uint64_t behind_ms = 0;  // of its clock
 };
 
 const std::vector<std::string>& Schedule::keys() {
@@ -75,6 +76,16 @@ Schedule::Schedule(ScheduleOptions options) : options_(options), rng_(options.se
     nodes_.back()->id = {next_node_id_++};
   }
   for (auto& node : nodes_) start(*node, 1);
+  // They get to know each other, as they would before a client does.
+  for (int round = 0; round < 2; ++round) {
+    for (std::size_t a = 0; a < nodes_.size(); ++a) {
+      for (std::size_t b = 0; b < nodes_.size(); ++b) {
+        if (a == b) continue;
+        beat(a, b);
+        deliver(a, b);
+      }
+    }
+  }
 }
 
 Schedule::~Schedule() = default;
@@ -103,6 +114,30 @@ void Schedule::start(Node& node, Incarnation incarnation) {
   node.replica->recover(recovered);
   for (std::size_t i = 0; i < options_.nodes; ++i) {
     if (i != node.index) node.replica->peer_heard(member(i), true);
+  }
+}
+
+void Schedule::begin(Node& node) {
+  node.replica->begin_turn(static_cast<Micros>(wall_ms_ - node.behind_ms) * kMillisecond);
+}
+
+void Schedule::set_behind(std::size_t i, std::uint64_t ms) { nodes_[i]->behind_ms = ms; }
+
+// A life that had forgotten deletes writes anew what it wrote too early (I9): writes that only the
+// replica itself knows of.
+void Schedule::note_written_anew(Node& node) {
+  const Actor actor = node.replica->actor();
+  for (const std::string& key : keys()) {
+    const std::optional<Cell> cell = node.replica->load(key);
+    if (!cell || cell->tag.dot.actor != actor || writes_.contains(cell->tag.dot)) continue;
+    Write write;
+    write.key = key;
+    if (!cell->deletes) write.value = cell->value;
+    write.tag = cell->tag;
+    write.seen = node.replica->bucket_vector(bucket_of(key));
+    writes_[cell->tag.dot] = std::move(write);
+    node.turn_writes.push_back(cell->tag.dot);
+    ++counts_.anew;
   }
 }
 
@@ -149,7 +184,7 @@ void Schedule::persist(Node& node, std::size_t groups) {
 
 Dot Schedule::write(std::size_t i, const std::string& key, std::optional<std::string> value) {
   Node& node = *nodes_[i];
-  node.replica->begin_turn(static_cast<Micros>(wall_ms_) * kMillisecond);
+  begin(node);
   Write write;
   write.key = key;
   write.value = value;
@@ -167,7 +202,7 @@ Dot Schedule::write(std::size_t i, const std::string& key, std::optional<std::st
 
 void Schedule::arrive(const Frame& frame) {
   Node& node = *nodes_[frame.to];
-  node.replica->begin_turn(static_cast<Micros>(wall_ms_) * kMillisecond);
+  begin(node);
   const MemberId from = member(frame.from);
   // Through bytes, as on a wire.
   Result<Body> body = unpack(kind_of(frame.body), shared_bytes(pack(frame.body)));
@@ -178,6 +213,7 @@ void Schedule::arrive(const Frame& frame) {
   if (auto* more = std::get_if<SyncMore>(&*body)) node.replica->receive(from, *more);
   if (auto* slice = std::get_if<SyncSlice>(&*body)) node.replica->receive(from, std::move(*slice));
   if (auto* refused = std::get_if<SyncRefused>(&*body)) node.replica->receive(from, *refused);
+  note_written_anew(node);
   turn(node);
 }
 
@@ -212,12 +248,12 @@ void Schedule::release() {
 }
 
 void Schedule::beat(std::size_t from, std::size_t to) {
-  frames_.push_back({from, to, nodes_[from]->replica->beat()});
+  frames_.push_back({from, to, nodes_[from]->replica->beat(member(to))});
 }
 
 void Schedule::tick(std::size_t i, int times) {
   Node& node = *nodes_[i];
-  node.replica->begin_turn(static_cast<Micros>(wall_ms_) * kMillisecond);
+  begin(node);
   for (; times > 0; --times) node.replica->tick();
   turn(node);
 }
@@ -263,6 +299,7 @@ void Schedule::step() {
   const std::size_t b = (a + 1 + rng_.below(options_.nodes - 1)) % options_.nodes;
   Node& node = *nodes_[a];
   wall_ms_ += rng_.below(3);
+  if (options_.wipes && rng_.chance(0.02)) set_behind(a, rng_.below(2) * rng_.below(200));
   if (x < 300) {
     const std::string& key = keys()[rng_.below(keys().size())];
     std::optional<std::string> value;

@@ -47,6 +47,8 @@ class Schedule {
   void hold(std::size_t from, std::size_t to);
   void release();
   void pass(std::uint64_t ms) { wall_ms_ += ms; }
+  // From here on the node's clock is that much behind the others'; at most a minute.
+  void set_behind(std::size_t node, std::uint64_t ms);
   void beat(std::size_t from, std::size_t to);
   void tick(std::size_t node, int times = 1);
   void back_up(std::size_t node);
@@ -61,7 +63,7 @@ class Schedule {
 
   struct Counts {
     std::uint64_t writes = 0, losses = 0, crashes = 0, wipes = 0, restores = 0, collected = 0,
-                  syncs = 0, full_syncs = 0;
+                  syncs = 0, full_syncs = 0, anew = 0;
   };
   const Counts& counts() const { return counts_; }
   static const std::vector<std::string>& keys();
@@ -82,6 +84,8 @@ class Schedule {
   };
 
   void step();
+  void begin(Node& node);
+  void note_written_anew(Node& node);
   void turn(Node& node);
   void persist(Node& node, std::size_t groups);
   void start(Node& node, Incarnation incarnation);

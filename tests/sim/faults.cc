@@ -149,20 +149,12 @@ void Faults::strike_damage(const char* kind) {
     target.wipe();
     counters_.add("disk wiped");
     damaged_[node] = true;
-    lost_its_disk(node);
+    disks_were_lost_ = true;
   } else if (target.rot()) {
     counters_.add("bit flipped in the log");
     damaged_[node] = true;
   }
   restart_later(node, some(kMillisecond, 500 * kMillisecond));
-}
-
-void Faults::lost_its_disk(int node) {
-  disks_were_lost_ = true;
-  if (options_.mode != Mode::kAp) return;
-  without_memory_.insert(node);
-  SimNode& target = *nodes_[static_cast<std::size_t>(node)];
-  target.shift_wall(std::max<Micros>(0, wall_offset_highest_ - target.wall_offset()));
 }
 
 void Faults::strike_backup() {
@@ -176,7 +168,7 @@ void Faults::strike_backup() {
   if (target.running()) target.crash(false);
   target.restore(backup);
   counters_.add("old backup restored");
-  lost_its_disk(node);
+  disks_were_lost_ = true;
   restart_later(node, some(kMillisecond, 300 * kMillisecond));
 }
 
@@ -257,14 +249,10 @@ void Faults::strike_slow_process() {
 
 void Faults::strike_clock() {
   counters_.add("wall clock moved");
-  Micros by = world_.rng.clock.chance(0.5)
-                  ? world_.rng.clock.between(-3'600 * kSecond, 3'600 * kSecond)
-                  : world_.rng.clock.between(-200 * kMillisecond, 200 * kMillisecond);
-  const int node = pick();
-  if (without_memory_.contains(node)) by = std::max<Micros>(by, 0);
-  SimNode& target = *nodes_[static_cast<std::size_t>(node)];
-  target.shift_wall(by);
-  wall_offset_highest_ = std::max(wall_offset_highest_, target.wall_offset());
+  const Micros by = world_.rng.clock.chance(0.5)
+                        ? world_.rng.clock.between(-3'600 * kSecond, 3'600 * kSecond)
+                        : world_.rng.clock.between(-200 * kMillisecond, 200 * kMillisecond);
+  nodes_[static_cast<std::size_t>(pick())]->shift_wall(by);
 }
 
 void Faults::strike_stall() {

@@ -3,16 +3,11 @@
 // The fault atlas: a disk that lost or garbled what it had acknowledged (wiped, rotten) is out of
 // the promise once a majority of disks are like that. So at most a minority is damaged at a time,
 // until the owner of the atlas says that a damaged one is whole again.
-//
-// AP, out of the promise as well (docs/status.md): a node that lost its disk and whose clock is
-// behind what others have stamped. What it writes before it hears anybody would be older than
-// deletes that some have forgotten since and some have not.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -52,7 +47,6 @@ class Faults {
   Micros some(Micros low, Micros high) { return world_.rng.faults.between(low, high); }
   int block(Cut pairs, const char* what);
   void lift_later(int cut, Micros delay);
-  void lost_its_disk(int node);
 
   void strike_crash();
   void strike_crash_all();
@@ -87,8 +81,6 @@ class Faults {
   std::vector<std::pair<int, std::shared_ptr<const Backup>>> backups_;
   std::uint64_t struck_ = 0;
   bool disks_were_lost_ = false;
-  std::set<int> without_memory_;    // AP: nodes that may not have their clock put back
-  Micros wall_offset_highest_ = 0;  // that any node had
   bool stopped_ = false;
 };
 

@@ -73,7 +73,6 @@ class SimNode : public Port, public node::PeerSender {
   void heal_disk();
 
   void shift_wall(Micros by) { wall_offset_ += by; }
-  Micros wall_offset() const { return wall_offset_; }
   // Each turn begins up to `by` later than it could, until `until`.
   void slow_down(Micros by, Micros until) { slow_by_ = by, slow_until_ = until; }
   void drift(double share) { tick_ = static_cast<Micros>(kTick * (1.0 + share)); }

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/limits.h"
 #include "ap/message.h"
+#include "core/limits.h"
 
 namespace capstan::ap::samples {
 
@@ -39,6 +39,7 @@ inline SyncSlice some_slice() {
   slice.vector = {{kA, {4}}, {kB, {6}}};
   slice.ahead = {{11, {{kB, {8}}}}};
   slice.trimmed = {{kA, {2}}};
+  slice.forgotten = {3ull << 16};
   slice.cells = {{"one", "1", false, {5ull << 16}, {kA, {4}}},
                  {"two", "", true, {4ull << 16 | 0xffff}, {kB, {8}}},
                  {"three", "", false, {6ull << 16}, {kA, {1}}}};
@@ -52,7 +53,7 @@ inline std::vector<Message> all_kinds() {
   full.digests[9] = {1, 2};
   return {
       {{6}, some_delta()},
-      {{6}, Beat{kA, {{kB, {3}}}, 99, {4, 5}, {7ull << 16}, 2, views}},
+      {{6}, Beat{kA, {{kB, {3}}}, 99, {4, 5}, {7ull << 16}, {6ull << 16}, kB, true, 2, views}},
       {{6}, Ping{8}},
       {{6}, Pong{9, {10}}},
       {{6}, PingFor{11, {12}}},
