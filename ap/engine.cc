@@ -43,6 +43,7 @@ ReplicaOptions replica_options(const EngineConfig& config, const Disk& disk) {
   // beginning of the next.
   out.keeps_actor = disk.durability() == Durability::kSync;
   out.list_keys_max = config.sync_list_keys;
+  out.slice_bytes = config.sync_slice_bytes;
   out.table_bytes_max = config.checkpoint_table_bytes + config.checkpoint_table_bytes / 4;
   out.seed = config.seed;
   return out;
@@ -526,7 +527,7 @@ void Engine::State::advance_stop() {
 
 Engine::Fingerprint Engine::fingerprint() const {
   const Replica& replica = state_->replica;
-  return {replica.vector(), replica.digest(), replica.whole()};
+  return {replica.vector(), replica.digest(), replica.ahead_hash()};
 }
 
 }  // namespace capstan::ap

@@ -43,7 +43,7 @@ class Engine final : public capstan::Engine {
   struct Fingerprint {
     VersionVector vector;
     Hash128 digest;
-    bool whole = false;
+    std::uint64_t ahead_hash = 0;  // of the buckets that are ahead of it; 0: none
   };
   Fingerprint fingerprint() const;
 

@@ -43,6 +43,7 @@ struct EngineConfig {
   Micros checkpoint_interval = kCheckpointInterval;
   std::size_t log_window_bytes = kLogWindowBytes;  // CP: entries kept in memory behind a checkpoint
   std::size_t sync_list_keys = kSyncListKeys;      // AP: listed in one turn for a full join
+  std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   std::uint64_t seed = 0;                          // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;

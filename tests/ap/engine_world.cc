@@ -215,7 +215,8 @@ int EngineWorld::run_until_equal(int limit) {
       if (!node->engine) continue;
       const Engine::Fingerprint mine = node->engine->fingerprint();
       if (!first) first = mine;
-      equal = equal && mine.whole && mine.vector == first->vector && mine.digest == first->digest;
+      equal = equal && mine.ahead_hash == 0 && mine.vector == first->vector &&
+              mine.digest == first->digest;
     }
     if (equal) return n;
     run(1);

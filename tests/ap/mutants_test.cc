@@ -60,8 +60,13 @@ TEST_CASE("mutants: every broken rule of the replica is caught") {
     const Planted planted(mutants::no_horizon);
     CHECK(old_copy_returns() != "");
   }
+  {
+    const Planted planted(mutants::keep_exposed);
+    CHECK(early_write_meets_forgotten_delete() != "");
+  }
   CHECK(late_write_meets_tombstone() == "");
   CHECK(old_copy_returns() == "");
+  CHECK(early_write_meets_forgotten_delete() == "");
 }
 
 }  // namespace capstan::ap::test

@@ -8,9 +8,9 @@ namespace capstan::sim {
 
 namespace {
 
-std::uint64_t hash_of(const VersionVector& vector) {
-  std::string bytes;
-  for (const auto& [actor, sequence] : vector.entries()) {
+std::uint64_t hash_of(const ap::Engine::Fingerprint& at) {
+  std::string bytes(reinterpret_cast<const char*>(&at.ahead_hash), sizeof at.ahead_hash);
+  for (const auto& [actor, sequence] : at.vector.entries()) {
     for (const std::uint64_t word :
          {actor.node.value, std::uint64_t{actor.incarnation}, sequence.value}) {
       bytes.append(reinterpret_cast<const char*>(&word), sizeof word);
@@ -39,18 +39,15 @@ void ApOracle::turned(int node) {
       nodes_[static_cast<std::size_t>(node)]->machine()->ap_engine()->fingerprint();
   std::optional<ap::Engine::Fingerprint>& last = last_[static_cast<std::size_t>(node)];
   if (last && last->vector == now.vector && last->digest == now.digest &&
-      last->whole == now.whole) {
+      last->ahead_hash == now.ahead_hash) {
     return;
   }
-  world_.note(Kind::kVector, static_cast<std::uint64_t>(node), now.digest.low, now.whole);
-  if (now.whole) {
-    const auto [known, first] = digests_.emplace(hash_of(now.vector), now.digest);
-    counters_.add("digests compared", first ? 0 : 1);
-    if (!first && known->second != now.digest) {
-      world_.fail("equal vector, equal digest", nodes_[static_cast<std::size_t>(node)]->name() +
-                                                    " at " + text_of(now.vector) +
-                                                    beside(node, now));
-    }
+  world_.note(Kind::kVector, static_cast<std::uint64_t>(node), now.digest.low, now.ahead_hash == 0);
+  const auto [known, first] = digests_.emplace(hash_of(now), now.digest);
+  counters_.add("digests compared", first ? 0 : 1);
+  if (!first && known->second != now.digest) {
+    world_.fail("equal vector, equal digest", nodes_[static_cast<std::size_t>(node)]->name() +
+                                                  " at " + text_of(now.vector) + beside(node, now));
   }
   last = std::move(now);
 }
@@ -96,7 +93,7 @@ void ApOracle::witness(std::size_t operation, const Asked& asked, node::Machine&
   Before before;
   const ap::Engine::Fingerprint now = machine.ap_engine()->fingerprint();
   before.vector = now.vector;
-  before.whole = now.whole;
+  before.whole = now.ahead_hash == 0;
   Request look;
   look.body = RangeRequest{.range = {asked.op.key, ""}, .serializable = true};
   auto read = std::make_shared<std::optional<std::string>>();
@@ -108,12 +105,14 @@ void ApOracle::witness(std::size_t operation, const Asked& asked, node::Machine&
   before_[operation] = std::move(before);
 }
 
-bool ApOracle::converged() const {
+bool ApOracle::converged(bool whole) const {
   const auto& first = last_.front();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    if (!nodes_[i]->running() || nodes_[i]->stopping() || !last_[i] || !last_[i]->whole)
+    if (!nodes_[i]->running() || nodes_[i]->stopping() || !last_[i]) return false;
+    if (whole && last_[i]->ahead_hash != 0) return false;
+    if (last_[i]->vector != first->vector || last_[i]->ahead_hash != first->ahead_hash ||
+        last_[i]->digest != first->digest)
       return false;
-    if (last_[i]->vector != first->vector || last_[i]->digest != first->digest) return false;
   }
   return true;
 }
@@ -122,7 +121,8 @@ std::string ApOracle::differences() const {
   std::string text;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     text += nodes_[i]->name() + (nodes_[i]->running() ? "" : " is down");
-    if (last_[i]) text += (last_[i]->whole ? " " : " not whole ") + text_of(last_[i]->vector);
+    if (last_[i])
+      text += (last_[i]->ahead_hash == 0 ? " " : " not whole ") + text_of(last_[i]->vector);
     text += "\n";
   }
   return text;

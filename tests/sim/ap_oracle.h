@@ -4,8 +4,8 @@
 //   two
 //                moments of the run, since a vector names a set of writes
 //   accounting   after convergence every acknowledged write is visible, or was overwritten by a
-//   write
-//                that had seen it, or stands in a conflict log; and all are known to everybody
+//                write that had seen it, or stands in a conflict log; and all are known to
+//                everybody
 //   promise      a node that runs takes every read and write
 //
 // That a write y had seen a write x is known from y's node at the moment y was submitted: its
@@ -37,8 +37,9 @@ class ApOracle {
   // In the turn of the node, before the operation is submitted.
   void witness(std::size_t operation, const Asked& asked, node::Machine& machine);
 
-  // All nodes run, are whole and hold the same.
-  bool converged() const;
+  // All nodes run and hold the same. A disk that was lost in the middle of a sync may leave buckets
+  // ahead of the vector for good, everywhere alike; where none was, all are `whole`.
+  bool converged(bool whole) const;
   std::string differences() const;
 
   // After convergence: `books` of every node, `visible` what they all hold.
@@ -61,7 +62,7 @@ class ApOracle {
   Counters& counters_;
   Nodes& nodes_;
   std::vector<std::optional<ap::Engine::Fingerprint>> last_;
-  std::unordered_map<std::uint64_t, Hash128> digests_;  // by hash of the vector
+  std::unordered_map<std::uint64_t, Hash128> digests_;  // by hash of vector and ahead
   std::map<std::size_t, Before> before_;                // by operation
 };
 

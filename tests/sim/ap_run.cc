@@ -71,7 +71,8 @@ class ApRun {
           // A write that its client has given up on may still wait for its node's next turn.
           const bool idle =
               std::ranges::all_of(cluster_.nodes, [](const auto& node) { return node->idle(); });
-          return idle && cluster_.clients.open() == 0 && oracle_.converged();
+          return idle && cluster_.clients.open() == 0 &&
+                 oracle_.converged(!cluster_.faults->disks_were_lost());
         },
         5 * kMillisecond);
     if (!equal)

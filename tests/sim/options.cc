@@ -72,6 +72,7 @@ Options draw_options(Mode mode, Rng& rng) {
   if (!cp && o.fault_gap > 900 * kMillisecond) o.fault_gap = 100 * kMillisecond;
   // So small that a full join's list is read in pieces, which else takes a large store.
   o.sync_list_keys = one_of<std::size_t>(rng, {1, 3, kSyncListKeys});
+  o.sync_slice_bytes = one_of<std::size_t>(rng, {1, 100, kSyncSliceBytes});
   return o;
 }
 
@@ -110,6 +111,7 @@ std::string to_text(const Options& o) {
   number("checkpoint_bytes", o.checkpoint_bytes);
   number("checkpoint_interval", o.checkpoint_interval);
   number("sync_list_keys", o.sync_list_keys);
+  number("sync_slice_bytes", o.sync_slice_bytes);
   number("fault_gap", o.fault_gap);
   number("tick_drift", o.tick_drift);
   flag("ordered", o.ordered);

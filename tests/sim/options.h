@@ -50,6 +50,7 @@ struct Options {
   std::size_t checkpoint_bytes = 64 * 1024;
   Micros checkpoint_interval = 30 * kSecond;
   std::size_t sync_list_keys = kSyncListKeys;
+  std::size_t sync_slice_bytes = kSyncSliceBytes;
 
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in
   // bursts, often a second one right behind it.

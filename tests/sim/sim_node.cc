@@ -59,6 +59,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.checkpoint_table_bytes = options_.checkpoint_bytes;
   config.checkpoint_interval = options_.checkpoint_interval;
   config.sync_list_keys = options_.sync_list_keys;
+  config.sync_slice_bytes = options_.sync_slice_bytes;
   config.seed = world_.rng.nodes.next();
   return config;
 }

@@ -259,7 +259,7 @@ TEST_CASE("ap: every side takes every write, and all nodes are equal within 1 s 
         if (asked->op.end <= healed) CHECK(asked->op.acknowledged());
       }
       CHECK(story.cluster.run_while_waiting(healed + kSecond,
-                                            [&] { return story.oracle.converged(); }));
+                                            [&] { return story.oracle.converged(true); }));
       CHECK_FALSE(story.cluster.world.failed());
     }
   }
