@@ -71,7 +71,7 @@ Dot Replica::write(const std::string& key, std::optional<std::string> value) {
   const std::optional<Cell> old = load(key);
   Cell cell;
   cell.tag = {clock_.draw(wall_), dot};
-  note_exposed(dot);
+  note_exposed(cell.tag);
   cell.deletes = !value;
   if (value) cell.value = std::move(*value);
   if (old) CAPSTAN_ASSERT(cell.tag > old->tag);  // the clock has observed all that was applied

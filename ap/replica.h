@@ -308,7 +308,7 @@ class Replica {
   void collect();
 
   // replica_exposed.cc
-  void note_exposed(const Dot& dot);
+  void note_exposed(const LwwTag& tag);
   bool held_back(const Peer& peer) const;
   void heed(Peer& peer, const Beat& beat);
   void write_anew(const Beat& beat);
@@ -340,7 +340,8 @@ class Replica {
 
   // What we wrote in lives that may have forgotten deletes: up to which, of each own actor.
   VersionVector exposed_;
-  Actor sound_;  // the actor whose writes are not exposed any more
+  Stamp exposed_from_;  // of the earliest
+  Actor sound_;         // the actor whose writes are not exposed any more
 
   // The batch of this turn, not yet a record.
   std::optional<Delta> open_;

@@ -25,8 +25,10 @@
 
 namespace capstan::ap {
 
-void Replica::note_exposed(const Dot& dot) {
-  if (sound_ != dot.actor) exposed_.raise(dot.actor, dot.sequence);
+void Replica::note_exposed(const LwwTag& tag) {
+  if (sound_ == tag.dot.actor) return;
+  if (exposed_.empty() || tag.stamp < exposed_from_) exposed_from_ = tag.stamp;
+  exposed_.raise(tag.dot.actor, tag.dot.sequence);
 }
 
 bool Replica::held_back(const Peer& peer) const { return !exposed_.empty() && !peer.compared; }
@@ -47,11 +49,14 @@ void Replica::heed(Peer& peer, const Beat& beat) {
   peer.compared = true;
   if (exposed_.empty() || !all(&Peer::compared)) return;
   exposed_ = {};
+  exposed_from_ = {};
   log_record(RecordType::kMark, mark_of(RecordKind::kAllHeeded, actor_), nullptr);
 }
 
-// Cost: a pass over the exposed writes that all others have not got yet, once a peer and life.
+// Cost: a pass over the exposed writes that not all others have got yet, once a peer and life; only
+// where a clock was behind.
 void Replica::write_anew(const Beat& beat) {
+  if (exposed_.empty() || beat.forgotten < exposed_from_) return;
   std::vector<std::string> keys;
   for (const auto& [actor, upto] : exposed_.entries()) index_.of(actor, upto, keys);
   std::size_t written = 0;

@@ -28,6 +28,7 @@ void Replica::save() {
   put_u64(out, clock_.last().value);
   put_u64(out, forgotten_.value);
   put_vector(out, exposed_);
+  put_u64(out, exposed_from_.value);
   put_u8(out, sound_.node ? 1 : 0);
   if (sound_.node) put_actor(out, sound_);
   put_varint(out, revision_.value);
@@ -51,6 +52,7 @@ void Replica::recover(const Recovered& recovered) {
     clock_ = Hlc(Stamp{in.u64()});
     forgotten_ = {in.u64()};
     exposed_ = read_vector(in);
+    exposed_from_ = {in.u64()};
     if (in.u8() == 1) sound_ = read_actor(in);
     revision_.value = in.varint();
     keys_ = in.varint();
@@ -108,7 +110,9 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
       const Sequence have = vector_.of(delta->origin);
       if (have >= delta->last || delta->first > next(have)) break;
       if (behind_gap && !admits(*delta)) break;
-      if (read->kind == RecordKind::kLocal) note_exposed({delta->origin, delta->last});
+      if (read->kind == RecordKind::kLocal) {
+        note_exposed({delta->updates.front().stamp, {delta->origin, delta->last}});
+      }
       apply(*delta);
       break;
     }
@@ -142,6 +146,7 @@ void Replica::replay(const RecoveredRecord& record, bool behind_gap) {
       break;
     case RecordKind::kAllHeeded:
       exposed_ = {};
+      exposed_from_ = {};
       break;
   }
 }
