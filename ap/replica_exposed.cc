@@ -59,17 +59,23 @@ void Replica::write_anew(const Beat& beat) {
   if (exposed_.empty() || beat.forgotten < exposed_from_) return;
   std::vector<std::string> keys;
   for (const auto& [actor, upto] : exposed_.entries()) index_.of(actor, upto, keys);
-  std::size_t written = 0;
+  std::erase_if(keys, [&](const std::string& key) {
+    const LwwTag tag = load(key)->tag;
+    return tag.stamp > beat.forgotten || beat.vector.covers(tag.dot);
+  });
+  if (keys.empty()) return;
+  // The batches with the early writes must not be pushed any more: who misses them pulls what came
+  // after.
+  close_batch();
+  recent_.clear();
+  recent_bytes_ = 0;
   for (const std::string& key : keys) {
     const Cell cell = *load(key);
-    if (cell.tag.stamp > beat.forgotten || beat.vector.covers(cell.tag.dot)) continue;
     write(key, cell.deletes ? std::nullopt : std::optional(cell.value));
-    ++written;
   }
-  if (written == 0) return;
   event(false, "clock_behind",
         "this node came back without what its disk once held, and with a clock that was behind: " +
-            std::to_string(written) +
+            std::to_string(keys.size()) +
             " of its writes were older than deletes that others have forgotten since, and are "
             "written anew");
 }
