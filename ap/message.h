@@ -9,6 +9,7 @@
 //     behind ── SyncMore ───────────────► ahead          one more slice may come
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -26,6 +27,13 @@ namespace capstan::ap {
 using Bucket = std::uint8_t;
 // Buckets that know more than their node's vector does; sorted by bucket.
 using AheadVectors = std::vector<std::pair<Bucket, VersionVector>>;
+
+// Null where the bucket is not ahead.
+inline const VersionVector* find_ahead(const AheadVectors& ahead, Bucket bucket) {
+  const auto at =
+      std::ranges::lower_bound(ahead, bucket, {}, &std::pair<Bucket, VersionVector>::first);
+  return at != ahead.end() && at->first == bucket ? &at->second : nullptr;
+}
 
 // One write to one key; its dot is (the delta's origin, sequence).
 struct Update {

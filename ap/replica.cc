@@ -21,12 +21,6 @@ constexpr std::size_t kBatchBytesMax = 2 * 1024 * 1024;
 
 std::size_t bytes_of(const Delta& delta) { return delta.packed->size() + 64; }
 
-const VersionVector* find_ahead(const AheadVectors& ahead, Bucket bucket) {
-  const auto at =
-      std::ranges::lower_bound(ahead, bucket, {}, &std::pair<Bucket, VersionVector>::first);
-  return at != ahead.end() && at->first == bucket ? &at->second : nullptr;
-}
-
 }  // namespace
 
 Replica::Replica(ReplicaOptions options, Table& table)

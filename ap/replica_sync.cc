@@ -47,12 +47,6 @@ std::size_t ahead_bytes(const AheadVectors& ahead) {
   return out.size();
 }
 
-const VersionVector* find_ahead(const AheadVectors& ahead, Bucket bucket) {
-  const auto at =
-      std::ranges::lower_bound(ahead, bucket, {}, &std::pair<Bucket, VersionVector>::first);
-  return at != ahead.end() && at->first == bucket ? &at->second : nullptr;
-}
-
 }  // namespace
 
 // ---- Asking -------------------------------------------------------------------------------------

@@ -3,17 +3,15 @@
 //
 // Random bytes are no HTTP/2, so the input is a script: frames of any kind, whole calls of a known
 // method around a message of the fuzzer's choice or an edited valid one, and raw bytes between.
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
-#include "core/check.h"
 #include "core/coding.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_server.h"
+#include "tests/fuzz/door_talk.h"
 #include "tests/fuzz/reached.h"
 #include "tests/net/h2_script.h"
-#include "tests/support/fake_handler.h"
 
 namespace {
 
@@ -92,27 +90,8 @@ std::string stream_of(Reader& script) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
-  const std::size_t piece = std::size_t{data[0]} * 8 + 1;
   Reader script(ByteView(reinterpret_cast<const char*>(data) + 1, size - 1));
-  FakeHandler handler;
-  handler.keep_requests = false;
-  handler.defer_answers = (data[0] & 1) != 0;
-  const net::DoorOptions options;
-  net::DoorContext context{handler, options, {}, 1};
-  auto session = net::make_grpc_session(context, [] {});
-  const std::string stream = stream_of(script);
-  for (ByteView rest = stream; !rest.empty() && !session->finished();) {
-    session->receive(rest.substr(0, piece));
-    rest.remove_prefix(std::min(piece, rest.size()));
-    std::string out;
-    session->produce(out, 64 * 1024);
-    CAPSTAN_ASSERT(out.size() <= 128 * 1024);
-  }
-  handler.answer_waiting();
-  std::string out;
-  session->produce(out, 64 * 1024);
-  session.reset();
-  CAPSTAN_ASSERT(context.counts.buffered_bytes == 0);
-  CAPSTAN_ASSERT(context.counts.waiting_out_bytes == 0);
+  const std::size_t piece = std::size_t{data[0]} * 8 + 1;
+  test::talk(net::make_grpc_session, stream_of(script), piece, (data[0] & 1) != 0);
   return 0;
 }

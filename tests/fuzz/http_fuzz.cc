@@ -1,16 +1,14 @@
 // What a stranger can send to the HTTP/1.1 side of the front door: parser, routes, and the three
 // JSON decoders. The first byte says how the stream is cut into reads, the second whether the rest
 // is the stream itself or the body of a request that is well formed around it.
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
-#include "core/check.h"
 #include "net/grpc_messages.h"
 #include "net/http_server.h"
 #include "net/json_api.h"
+#include "tests/fuzz/door_talk.h"
 #include "tests/fuzz/reached.h"
-#include "tests/support/fake_handler.h"
 
 namespace {
 
@@ -59,27 +57,8 @@ std::string stream_of(std::uint8_t shape, ByteView rest) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
-  const std::size_t piece = std::size_t{data[0]} + 1;
   const std::string stream =
       stream_of(data[1], ByteView(reinterpret_cast<const char*>(data) + 2, size - 2));
-  test::FakeHandler handler;
-  handler.keep_requests = false;
-  handler.defer_answers = (data[0] & 1) != 0;
-  const net::DoorOptions options;
-  net::DoorContext context{handler, options, {}, 1};
-  auto session = net::make_http_session(context, [] {});
-  for (ByteView rest = stream; !rest.empty() && !session->finished();) {
-    session->receive(rest.substr(0, piece));
-    rest.remove_prefix(std::min(piece, rest.size()));
-    std::string out;
-    session->produce(out, 64 * 1024);
-    CAPSTAN_ASSERT(out.size() <= 128 * 1024);
-  }
-  handler.answer_waiting();
-  std::string out;
-  session->produce(out, 64 * 1024);
-  session.reset();
-  CAPSTAN_ASSERT(context.counts.buffered_bytes == 0);
-  CAPSTAN_ASSERT(context.counts.waiting_out_bytes == 0);
+  test::talk(net::make_http_session, stream, std::size_t{data[0]} + 1, (data[0] & 1) != 0);
   return 0;
 }
