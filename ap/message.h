@@ -140,10 +140,12 @@ struct SyncSlice {
   bool last = false;        // of the session
   bool full = false;        // buckets in `whole_buckets` list every cell: what lacks here is gone
   std::vector<Bucket> whole_buckets;
-  VersionVector vector;   // the sender's at this read
-  AheadVectors ahead;     // of buckets within the slice
-  VersionVector trimmed;  // below it the sender has forgotten what changed when
-  Stamp forgotten;        // of the latest delete among them; with the last slice
+  VersionVector vector;  // the sender's at this read
+  AheadVectors ahead;    // of buckets within the slice
+  // Below it the sender has forgotten what changed when, and the latest delete among that; empty:
+  // as in the slice before.
+  VersionVector trimmed;
+  Stamp forgotten;
   std::vector<CellState> cells;
   SharedBytes packed;  // as Delta::packed
 };

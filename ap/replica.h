@@ -224,6 +224,7 @@ class Replica {
     std::deque<std::string> keys;
     VersionVector gathered_at;  // of the bucket when `keys` were gathered
     std::optional<VersionVector> sent_vector;
+    VersionVector sent_trimmed;
     int credit = 0;
     std::uint64_t progress = 0;
     Listing all;  // full

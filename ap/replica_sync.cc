@@ -247,11 +247,11 @@ void Replica::take_slices(std::vector<SyncSlice> slices) {
   for (std::size_t i = 0; i < slices.size(); ++i) {
     SliceContext context;
     context.vector = slices[i].vector;
+    context.trimmed = slices[i].trimmed;
+    context.forgotten = slices[i].forgotten;
     if (i + 1 == slices.size()) {
       context.drops = gone(slices);
       if (slices[i].last) context.cover = pull_->first_vector;
-      context.trimmed = slices[i].trimmed;
-      context.forgotten = slices[i].forgotten;
     }
     log_record(RecordType::kDelta,
                head_of_slice(context.vector, context.cover, context.trimmed, context.forgotten,
@@ -423,6 +423,13 @@ SyncSlice Replica::next_slice(Serve& session) {
     slice.vector = vector_;
     session.sent_vector = vector_;
   }
+  // With the first coverage, not after the last: who has part of a full join must not serve as if
+  // it had seen all those deletes.
+  if (session.sent_trimmed != trimmed_) {
+    slice.trimmed = trimmed_;
+    slice.forgotten = forgotten_;
+    session.sent_trimmed = trimmed_;
+  }
   std::size_t bytes = 0;
   while (session.next_bucket < kBuckets && bytes < options_.slice_bytes) {
     const auto bucket = static_cast<Bucket>(session.next_bucket);
@@ -459,10 +466,6 @@ SyncSlice Replica::next_slice(Serve& session) {
   slice.unfinished = session.in_bucket;
   slice.end_bucket = session.next_bucket;
   slice.last = session.next_bucket == kBuckets;
-  if (slice.last) {
-    slice.trimmed = trimmed_;
-    slice.forgotten = forgotten_;
-  }
   return slice;
 }
 

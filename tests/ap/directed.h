@@ -73,4 +73,45 @@ inline std::string early_write_meets_forgotten_delete() {
   return s.check_end();
 }
 
+// C has lost its disk and is in the middle of a full join from B, which has forgotten a delete; A,
+// put back from a copy made before it, asks C.
+inline std::string half_a_full_join_serves() {
+  Schedule s({.nodes = 3, .wipes = true});
+  for (const std::string& key : Schedule::keys()) s.write(1, key, "v");
+  s.heal();
+  s.back_up(0);
+  const std::string& key = Schedule::keys().front();
+  const Dot gone = s.write(1, key, std::nullopt);
+  s.heal();
+  if (s.replica(1).tombstones() != 0) return "never collected";
+  s.wipe(2);
+  const auto knows = [&](std::size_t node) {
+    return s.replica(node).bucket_vector(bucket_of(key)).covers(gone);
+  };
+  for (int round = 0; round < 20 && !knows(2); ++round) {
+    s.beat(1, 2);
+    s.deliver(1, 2);
+    s.beat(2, 1);
+    s.deliver(2, 1);
+    s.tick(2, 5);
+  }
+  if (!knows(2) || s.replica(2).vector().covers(gone)) return "not as described";
+  s.drop(1, 2);
+  s.drop(2, 1);
+  s.restore(0);
+  s.write(2, "d", "something to ask for");
+  s.drop(2, 0);
+  for (int round = 0; round < 40 && !knows(0); ++round) {
+    s.beat(2, 0);
+    s.deliver(2, 0);
+    s.beat(0, 2);
+    s.deliver(0, 2);
+    s.tick(0, 15);
+  }
+  if (!knows(0)) return "never served";
+  if (s.value(0, key)) return "covers the delete and shows what it deleted";
+  s.heal();
+  return s.check_end();
+}
+
 }  // namespace capstan::ap::test

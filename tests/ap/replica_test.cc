@@ -72,6 +72,10 @@ TEST_CASE("replica: a life that forgot a delete writes anew what it wrote with a
   CHECK(early_write_meets_forgotten_delete() == "");
 }
 
+TEST_CASE("replica: half of a full join is served as one that has forgotten what its source has") {
+  CHECK(half_a_full_join_serves() == "");
+}
+
 TEST_CASE("replica: what still comes of a life that ended is refused once the next one spoke") {
   Schedule s({.nodes = 3});
   s.write(2, "a", "lost in the crash");  // pushed, and never on C's disk
