@@ -142,10 +142,9 @@ struct SyncSlice {
   std::vector<Bucket> whole_buckets;
   VersionVector vector;  // the sender's at this read
   AheadVectors ahead;    // of buckets within the slice
-  // Below it the sender has forgotten what changed when, and the latest delete among that; empty:
-  // as in the slice before.
+  // Below it the sender has forgotten what changed when; empty: as in the slice before.
   VersionVector trimmed;
-  Stamp forgotten;
+  Stamp forgotten;  // as in its beat; with the last, when all that was forgotten is covered
   std::vector<CellState> cells;
   SharedBytes packed;  // as Delta::packed
 };

@@ -254,7 +254,7 @@ std::string pack_slice(const SyncSlice& slice) {
   put_vector(out, slice.vector);
   put_ahead(out, slice.ahead);
   put_vector(out, slice.trimmed);
-  if (!slice.trimmed.empty()) put_u64(out, slice.forgotten.value);
+  if (slice.last) put_u64(out, slice.forgotten.value);
   put_varint(out, actors.size());
   std::uint64_t number = 0;
   for (auto& [actor, index] : actors) {
@@ -303,7 +303,7 @@ Result<SyncSlice> unpack_slice(SharedBytes bytes) {
   slice.vector = read_vector(in);
   slice.ahead = read_ahead(in);
   slice.trimmed = read_vector(in);
-  if (!slice.trimmed.empty()) slice.forgotten = read_stamp(in);
+  if (slice.last) slice.forgotten = read_stamp(in);
   const std::uint64_t actor_count = in.varint();
   if (actor_count > kActorsMax || !in.plausible(actor_count, 9)) in.reject();
   std::vector<Actor> actors;

@@ -415,7 +415,7 @@ Beat Replica::beat(MemberId to) const {
   out.ahead_hash = durable_.ahead_hash;
   out.digest = durable_.digest;
   out.clock = clock_.last();
-  out.forgotten = forgotten_;
+  out.forgotten = durable_.forgotten;
   if (const auto peer = peers_.find(to); peer != peers_.end()) out.you = peer->second.actor;
   out.exposed = sound_ != actor_;
   return out;
@@ -424,6 +424,10 @@ Beat Replica::beat(MemberId to) const {
 VersionVector Replica::held_by(MemberId peer) const {
   const auto at = peers_.find(peer);
   return at == peers_.end() ? VersionVector{} : at->second.vector;
+}
+
+Replica::Snapshot Replica::snapshot() const {
+  return {vector_, digest_.sum(), ahead_hash(), forgotten_};
 }
 
 Ready Replica::take_ready() {
@@ -437,14 +441,16 @@ Ready Replica::take_ready() {
   push();
   if (!ready_.records.empty()) {
     ready_.number = ++ready_number_;
-    pending_.emplace_back(ready_number_, Snapshot{vector_, digest_.sum(), ahead_hash()});
+    pending_.emplace_back(ready_number_, snapshot());
   }
   return std::exchange(ready_, Ready{});
 }
 
 void Replica::persisted(std::uint64_t number) {
   while (!pending_.empty() && pending_.front().first <= number) {
+    const Stamp forgotten = std::max(durable_.forgotten, pending_.front().second.forgotten);
     durable_ = std::move(pending_.front().second);
+    durable_.forgotten = forgotten;
     pending_.pop_front();
   }
   if (!may_push_ && number >= start_mark_) may_push_ = true;

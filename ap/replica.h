@@ -374,7 +374,9 @@ class Replica {
     VersionVector vector;
     Hash128 digest;
     std::uint64_t ahead_hash = 0;
+    Stamp forgotten;
   };
+  Snapshot snapshot() const;
   std::deque<std::pair<std::uint64_t, Snapshot>> pending_;
   Snapshot durable_;
   std::uint64_t start_mark_ = 0;  // Ready number whose durability lets pushes begin

@@ -76,7 +76,7 @@ void Replica::recover(const Recovered& recovered) {
   sound_ = {};  // whatever the life before had heard, this one has heard nobody yet
   replayed_parts_.clear();
   choose_actor(recovered);
-  durable_ = {vector_, digest_.sum(), ahead_hash()};
+  durable_ = snapshot();
 }
 
 // What is not known to be stable, from the cells themselves; a pass over the base only where there

@@ -62,7 +62,9 @@ void Replica::collect() {
     const std::optional<Cell> cell = load(key);
     if (!cell || cell->tag.dot != dot) return;
     CAPSTAN_ASSERT(cell->deletes);
+    // In beats at once: what is durable here covers all that any member had when it agreed.
     forgotten_ = std::max(forgotten_, cell->tag.stamp);
+    durable_.forgotten = std::max(durable_.forgotten, cell->tag.stamp);
     erase(bucket, key, *cell);
     books_.collected(key, dot);
   });

@@ -427,7 +427,6 @@ SyncSlice Replica::next_slice(Serve& session) {
   // it had seen all those deletes.
   if (session.sent_trimmed != trimmed_) {
     slice.trimmed = trimmed_;
-    slice.forgotten = forgotten_;
     session.sent_trimmed = trimmed_;
   }
   std::size_t bytes = 0;
@@ -466,6 +465,7 @@ SyncSlice Replica::next_slice(Serve& session) {
   slice.unfinished = session.in_bucket;
   slice.end_bucket = session.next_bucket;
   slice.last = session.next_bucket == kBuckets;
+  if (slice.last) slice.forgotten = forgotten_;
   return slice;
 }
 
