@@ -120,7 +120,7 @@ void Replica::consider_pull() {
 
 void Replica::start_pull(MemberId id, bool full) {
   close_batch();
-  pull_.emplace();
+  pull_ = Pull();
   pull_->session = rng_.next();
   pull_->peer = id;
   pull_->full = full;

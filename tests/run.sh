@@ -15,6 +15,8 @@ passed=0 failed=0 skipped=0
 
 say() { printf '%s\n' "$*"; }
 
+clang='-DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19'
+
 configure_and_build() { # directory, cmake arguments..., "--", targets...
   dir=$here/$1
   shift
@@ -107,7 +109,8 @@ release() {
 
 # Under AddressSanitizer and UndefinedBehaviorSanitizer, with the planted bugs compiled in.
 address() {
-  configure_and_build build-asan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
+  # shellcheck disable=SC2086 # a list of words
+  configure_and_build build-asan $clang -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
     -DCAPSTAN_MUTANTS=ON -- capstan all_tests || return
   # Five times as slow, so these two walk shorter here; `release` and `fuzz` walk them in full.
   rooms build-asan 'asan ' CAPSTAN_MUTATIONS=20000 CAPSTAN_AP_SCHEDULES=100 \
@@ -126,9 +129,9 @@ thread() {
 # input has 5 s and no allocation of its may pass 64 MiB; the process, which keeps up to 256 MiB of
 # freed memory aside to catch uses of it, 512 MiB.
 fuzz() {
-  configure_and_build build-fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
-    -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON \
-    -- fuzzers || return
+  # shellcheck disable=SC2086 # a list of words
+  configure_and_build build-fuzz $clang -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON -- fuzzers ||
+    return
   # libFuzzer ends with 77 by itself when it has found something; here that would mean "skipped".
   for program in "$here"/build-fuzz/tests/fuzz/*_fuzz; do
     suite "fuzz $(basename "$program" _fuzz)" verdict "$program" \
@@ -137,10 +140,9 @@ fuzz() {
   done
 }
 
-# ./run test [TIER...]: release, address, thread, fuzz. docs/status.md says why address does not
-# run by default yet.
+# ./run test [TIER...]
 shift
-[ $# -eq 0 ] && set -- release thread fuzz
+[ $# -eq 0 ] && set -- release address thread fuzz
 for tier in "$@"; do
   case $tier in
     release | address | thread | fuzz) "$tier" ;;

@@ -36,7 +36,7 @@ void expect_mismatch(const std::function<void(Cluster&, PeerOptions&)>& change,
 
 TEST_CASE("peers: lists of different length are said on both sides, whoever dials") {
   // The seed exercise's own mistake: n2 knows n1, n1 knows only itself.
-  for (const std::size_t small : {1, 2}) {
+  for (const std::size_t small : {1u, 2u}) {
     Cluster c(2);
     PeerOptions lone = c.options(small);
     lone.members = {c.members[small - 1]};

@@ -100,7 +100,7 @@ TEST_CASE("peers: without a link, or with a full queue, send() refuses and count
 
 TEST_CASE("peers: the largest frame passes") {
   Cluster c(2);
-  for (std::size_t i : {1, 2}) {
+  for (std::size_t i : {1u, 2u}) {
     PeerOptions with = c.options(i);
     with.queue_bytes_max = 2 * kFrameBytesMax;
     c.start(i, with);
@@ -116,7 +116,7 @@ TEST_CASE("peers: the largest frame passes") {
 
 TEST_CASE(
     "peers: a peer that goes is noticed at once; one that returns is redialled, disk and all") {
-  for (const std::size_t goes : {1, 2}) {  // the one that dials, the one that is dialled
+  for (const std::size_t goes : {1u, 2u}) {  // the one that dials, the one that is dialled
     CAPTURE(goes);
     Cluster c(2);
     c.start_all();
@@ -279,7 +279,7 @@ TEST_CASE("peers: a corrupt frame costs its connection, is counted, and the next
 TEST_CASE(
     "peers: strangers who talk nonsense or say nothing are closed, and cost a bounded crowd") {
   Cluster c(2);
-  for (std::size_t i : {1, 2}) {
+  for (std::size_t i : {1u, 2u}) {
     PeerOptions with = c.options(i);
     with.election_timeout = 60 * kSecond;  // nobody is closed for taking too long
     c.start(i, with);
@@ -373,7 +373,7 @@ TEST_CASE("peers: one end's fault is enough, whether it drops what comes or what
 }
 
 TEST_CASE("peers: while one end does not hear the other, no redial makes a link") {
-  for (const std::size_t deaf : {1, 2}) {  // the one that dials, the one that is dialled
+  for (const std::size_t deaf : {1u, 2u}) {  // the one that dials, the one that is dialled
     Cluster c(2);
     c.start_all();
     const std::size_t other = 3 - deaf;

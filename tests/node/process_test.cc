@@ -58,7 +58,7 @@ TEST_CASE("three CP nodes: the status names one leader and one side, members the
   CHECK(contains(status.out, " leader "));
   CHECK(!contains(status.out, "PARTITION"));
   const RunResult members = cluster.run({"members", "--plain"});
-  for (int i = 0; i < 3; ++i) CHECK(contains(members.out, "http://" + cluster.address(i)));
+  for (std::size_t i = 0; i < 3; ++i) CHECK(contains(members.out, "http://" + cluster.address(i)));
 }
 
 TEST_CASE(
@@ -83,7 +83,8 @@ TEST_CASE(
   CHECK(refused.out.empty());
   CHECK(contains(refused.err, "refused: no quorum. n1 reaches 1 of 3 voters (needs 2)"));
   CHECK(contains(refused.err, "Not applied"));
-  CHECK(contains(refused.err, "--node n2"));
+  // Whichever of them answered first.
+  CHECK((contains(refused.err, "--node n2") || contains(refused.err, "--node n3")));
   const RunResult read = cluster.run({"get", "key1", "--node=n1"});
   CHECK(read.exit == 4);
   const RunResult stale = cluster.run({"get", "key1", "--node=n1", "--stale"});
@@ -104,8 +105,9 @@ TEST_CASE("a refusal names no way out where there is none: one node down, one al
   wait_serving(cluster, 3);
   cluster.kill(1);
   REQUIRE(cluster.run({"lab", "cut", "n1", "/", "n3"}).exit == 0);
+  // Until n3 knows as well that it is alone; before that it may have worked there.
   RunResult refused;
-  for (int i = 0; i < 2000 && refused.exit != 4; ++i) {
+  for (int i = 0; i < 2000 && (refused.exit != 4 || contains(refused.err, "--node")); ++i) {
     refused = cluster.run({"put", "k", "v", "--node=n1"});
   }
   INFO(refused.out, refused.err);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr Micros kProgressWithin = 5 * kSecond;
 constexpr Micros kCompareLogsEvery = 200 * kMillisecond;
-constexpr std::uint32_t kProber = 100, kReader = 200;
+constexpr std::uint32_t kProber = 100;
 
 class CpRun {
  public:
