@@ -43,7 +43,15 @@ Result<Identity> decoded(ByteView bytes) {
                                           ", this build reads up to " + std::to_string(kVersion));
   }
   Identity identity;
-  identity.mode = static_cast<Mode>(reader.u8());
+  const std::uint8_t mode = reader.u8();
+  if (mode != static_cast<std::uint8_t>(Mode::kCp) &&
+      mode != static_cast<std::uint8_t>(Mode::kAp)) {
+    return fail(ErrorCode::kMismatch,
+                "identity: mode " + std::to_string(mode) +
+                    ", this build knows cp (1) and ap (2): was the directory "
+                    "written by a newer one? Use that, or another --data-dir");
+  }
+  identity.mode = static_cast<Mode>(mode);
   identity.cluster = {reader.u64()};
   identity.node = {reader.u64()};
   identity.incarnation = reader.u32();

@@ -60,6 +60,18 @@ TEST_CASE("identity: every flipped bit and every truncation is noticed") {
   }
 }
 
+TEST_CASE("identity: a mode that does not exist is refused, and said not to be rot") {
+  FaultFs fs;
+  const auto directory = fs.directory("data");
+  Identity newer = kN1;
+  newer.mode = static_cast<Mode>(7);
+  REQUIRE(store_identity(*directory, newer).has_value());
+  const Result<Identity> found = load_identity(*directory);
+  REQUIRE(!found.has_value());
+  CHECK(found.error().code == ErrorCode::kMismatch);
+  CHECK(found.error().context.starts_with("identity: mode 7"));
+}
+
 TEST_CASE("identity: a mismatch names both sides and the way out") {
   const auto sentence = [](IdentityWanted want) {
     const Status same = check_identity(kN1, want, "/data/one");
