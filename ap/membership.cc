@@ -26,7 +26,7 @@ Membership::Membership(MembershipOptions options)
     : options_(std::move(options)), rng_(options_.seed) {
   for (const MemberId peer : options_.peers) {
     CAPSTAN_ASSERT(peer != options_.self);
-    peers_[peer].since = now_;
+    peers_[peer];
   }
 }
 
@@ -86,7 +86,6 @@ void Membership::advance(MemberId id, Peer& peer) {
 void Membership::set(MemberId id, Peer& peer, Liveness liveness) {
   if (peer.liveness == liveness) return;
   peer.liveness = liveness;
-  peer.since = now_;
   changes_.push_back(id);
 }
 
@@ -224,7 +223,7 @@ std::uint64_t Membership::alone_ticks() const {
   std::uint64_t longest = 0;
   for (const auto& [id, peer] : peers_) {
     if (peer.liveness == Liveness::kUnreachable) {
-      longest = std::max(longest, now_ - peer.since + 1);
+      longest = std::max(longest, now_ - peer.proof + 1);
     }
   }
   return longest;

@@ -58,7 +58,8 @@ class Membership {
   bool reachable(MemberId peer) const { return liveness(peer) != Liveness::kUnreachable; }
   bool direct(MemberId peer) const;
   bool all_reachable() const;
-  // Ticks since the first of the members now unreachable became so; 0 if all are reachable.
+  // Ticks since the last sign of life of that member, of those now unreachable, which has been
+  // silent longest; since the start if there was none; 0 if all are reachable.
   std::uint64_t alone_ticks() const;
   // Ticks since the last frame; nullopt: never.
   std::optional<std::uint64_t> silent_ticks(MemberId peer) const;
@@ -70,9 +71,8 @@ class Membership {
     // Unreachable until heard: a node that starts alone must not claim otherwise.
     Liveness liveness = Liveness::kUnreachable;
     std::uint32_t life = 0;
-    std::uint64_t since = 0;        // of this liveness
     std::uint64_t heard = 0;        // last frame; 0: never
-    std::uint64_t proof = 0;        // last frame or pong through another
+    std::uint64_t proof = 0;        // last frame or pong through another; 0: the start
     std::uint64_t probe_start = 0;  // 0: no probe is on
     std::uint64_t next_probe = 0;
     bool asked_others = false;
