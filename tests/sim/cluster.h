@@ -1,6 +1,6 @@
 // A simulated cluster: a world, its nodes, the network between them, clients and faults, put
-// together from one seed's options. What is checked, and when, is the business of cp_run.h and
-// ap_run.h.
+// together from one seed's options. What is checked, and when, is the business of cp_run.cc and
+// ap_run.cc.
 #pragma once
 
 #include <functional>
@@ -58,6 +58,28 @@ struct Verdict {
   std::uint64_t hash = 0, events = 0;
   Micros simulated = 0;
 };
+
+// One schedule, from its seed to its verdict. `Run` is CpRun or ApRun: what is checked, and when.
+template <class Run>
+Verdict run_schedule(Mode mode, std::uint64_t seed, Counters& counters, bool print_notes) {
+  Rng rng = Streams(seed).options;
+  const Options options = draw_options(mode, rng);
+  Run run(seed, options, counters);
+  run.world().print_notes(print_notes);
+  run.run();
+  counters.add("schedules");
+  counters.add("faults", run.struck());
+  const World& world = run.world();
+  return {.seed = seed,
+          .red = world.failed(),
+          .oracle = world.oracle(),
+          .what = world.what(),
+          .options = to_text(options),
+          .tail = world.failed() ? world.tail() : "",
+          .hash = world.trace_hash(),
+          .events = world.events(),
+          .simulated = world.now()};
+}
 
 Verdict run_cp(std::uint64_t seed, Counters& counters, bool print_notes);
 Verdict run_ap(std::uint64_t seed, Counters& counters, bool print_notes);

@@ -214,23 +214,7 @@ class CpRun {
 }  // namespace
 
 Verdict run_cp(std::uint64_t seed, Counters& counters, bool print_notes) {
-  Rng rng = Streams(seed).options;
-  const Options options = draw_options(Mode::kCp, rng);
-  CpRun run(seed, options, counters);
-  run.world().print_notes(print_notes);
-  run.run();
-  counters.add("schedules");
-  counters.add("faults", run.struck());
-  const World& world = run.world();
-  return {.seed = seed,
-          .red = world.failed(),
-          .oracle = world.oracle(),
-          .what = world.what(),
-          .options = to_text(options),
-          .tail = world.failed() ? world.tail() : "",
-          .hash = world.trace_hash(),
-          .events = world.events(),
-          .simulated = world.now()};
+  return run_schedule<CpRun>(Mode::kCp, seed, counters, print_notes);
 }
 
 }  // namespace capstan::sim
