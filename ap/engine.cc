@@ -499,8 +499,6 @@ void Engine::describe(StatusResult& status) const {
     status.errors.push_back(
         "equal version vectors with different contents: a copy is damaged; compare the nodes");
   }
-  if (!s.disk.writes_allowed())
-    status.errors.push_back("the disk is nearly full: writes are refused");
 }
 
 void Engine::stop(std::move_only_function<void()> done) {

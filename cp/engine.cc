@@ -214,13 +214,11 @@ void Engine::State::describe(StatusResult& status) const {
     const auto progress = raft->progress().find(peer.id);
     if (progress != raft->progress().end()) peer.match = progress->second.match.value;
   }
-  if (!raft->leader()) status.errors.push_back("no leader");
   if (lost_since >= 0) status.errors.push_back(no_quorum_text());
   if (raft->standing() == Standing::kImpaired) {
     status.errors.push_back(config.name +
                             " lost part of its log and is being restored; it does not vote yet");
   }
-  if (!disk.writes_allowed()) status.errors.push_back("disk nearly full: writes are refused");
 }
 
 bool Engine::State::ready() const {

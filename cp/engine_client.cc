@@ -141,9 +141,10 @@ void Engine::State::submit_write(Request request, Answer answer) {
   }
   const bool needs_space = !std::holds_alternative<DeleteRangeRequest>(request.body);
   if (needs_space && !disk.writes_allowed()) {
-    return answer(
-        refusal(Reason::kNoSpace, "refused: the disk of " + config.name +
-                                      " is nearly full. Not applied; reads and deletes work."));
+    return answer(refusal(Reason::kNoSpace,
+                          "refused: the disk of " + config.name +
+                              " is nearly full. Not applied; reads and deletes work. Free some "
+                              "space and it takes writes again by itself."));
   }
   if (lost_since >= 0) {
     return answer(
@@ -347,7 +348,9 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
     } else if (!disk.writes_allowed() &&
                !std::holds_alternative<DeleteRangeRequest>(decoded->body)) {
       reason = Reason::kNoSpace;
-      detail = "refused: the disk of " + config.name + ", the leader, is nearly full. Not applied.";
+      detail = "refused: the disk of " + config.name +
+               ", the leader, is nearly full. Not applied. "
+               "Free some space there and it takes writes again by itself.";
     }
   }
   if (stopping || forwarded.size() >= kPendingRequestsMax) {

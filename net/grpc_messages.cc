@@ -311,9 +311,7 @@ void fill(pb::StatusResponse& to, StatusResult& status) {
   to.set_raftappliedindex(ap ? status.revision.value : status.applied);
   if (!ap && !status.leader) to.add_errors("etcdserver: no leader");
   if (ap && status.alone_for >= 0) to.add_errors(missing_text(status));
-  for (std::string& error : status.errors) {
-    if (error != "no leader") to.add_errors(std::move(error));  // said in etcd's words
-  }
+  for (std::string& error : status.errors) to.add_errors(std::move(error));
 }
 
 void fill(pb::MemberListResponse& to, MembersResult& result) {

@@ -139,6 +139,7 @@ Status Node::Parts::open_ports() {
   ticks.every(kTick, [this] {
     machine->tick();
     watch_quorum();
+    watch_space();
   });
 
   net::PeerOptions links;

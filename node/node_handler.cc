@@ -168,4 +168,16 @@ void Node::Parts::watch_quorum() {
          {"refused", std::to_string(refused_while_not_ready)}});
 }
 
+void Node::Parts::watch_space() {
+  if (disk->writes_allowed() == had_space) return;
+  had_space = !had_space;
+  if (had_space) {
+    trace(Level::kInfo, "space_regained", "the disk has room again: writes are taken");
+  } else {
+    trace(Level::kWarn, "no_space",
+          "the disk is nearly full: writes are refused until it has room again; reads go on",
+          {{"data", config.data_dir}});
+  }
+}
+
 }  // namespace capstan::node

@@ -78,6 +78,7 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   const ConfiguredMember* member(std::string_view name) const;
   const ConfiguredMember* member(MemberId id) const;
   void watch_quorum();
+  void watch_space();
 
   net::Loop& loop;
   ServeConfig config;
@@ -93,6 +94,7 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   RequestFigures figures;
   std::uint64_t bad_messages = 0;  // peer payloads that did not decode
   Now started;
+  bool had_space = true;
   bool was_ready = false;       // at least once since the start
   Micros not_ready_since = -1;  // Now::monotonic; -1: ready
   Micros reminded_at = 0;

@@ -286,6 +286,7 @@ TEST_CASE("a full disk: writes are refused with the reason, reads go on, room me
     CHECK(get.exit == 0);
     CHECK(cluster.run_until_ok({"put", "a", "d"}).exit == 0);
     CHECK(cluster.run({"get", "a"}).out == "d\n");
+    CHECK(contains(cluster.node(0).err(), "no_space"));  // in the log as well
   }
 }
 
