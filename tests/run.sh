@@ -10,7 +10,10 @@ jobs=$1
 tests=$(cd "$(dirname "$0")" && pwd)
 here=$(dirname "$tests")
 logs=$here/build/test-logs
-mkdir -p "$logs"
+# Where the sanitizers report, each process into a file of its own: what they find in a node that its
+# test kills, and never asks how it ended, is seen there.
+findings=$logs/findings
+mkdir -p "$findings"
 passed=0 failed=0 skipped=0
 
 say() { printf '%s\n' "$*"; }
@@ -60,19 +63,22 @@ suite() { # name, command...
   name=$1
   shift
   log=$logs/$(printf %s "$name" | tr ' /' '--').log
+  rm -f "$findings"/*
   started=$(date +%s)
   "$@" >"$log" 2>&1 </dev/null
   code=$?
   [ $code -ne 77 ] || code=0 # skipped, which its counts say
+  found=$(head -n 60 "$findings"/* 2>/dev/null)
   # shellcheck disable=SC2046 # three numbers
   set -- $(counts_of "$log")
-  if [ $# -lt 3 ] || { [ $code -ne 0 ] && [ "$2" -eq 0 ]; }; then
+  if [ $# -lt 3 ] || { [ "$code$found" != 0 ] && [ "$2" -eq 0 ]; }; then
     set -- "${1:-0}" 1 "${3:-0}"
   fi
   printf '%-28s %6d passed %4d failed %3d skipped %6d s\n' "$name" "$1" "$2" "$3" \
     $(($(date +%s) - started))
   if [ "$2" -gt 0 ]; then
     tail -n 60 "$log"
+    [ -z "$found" ] || say "$found"
     say "-- $name ended with code $code; the full log is $log"
   fi
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
@@ -114,7 +120,7 @@ address() {
     -DCAPSTAN_MUTANTS=ON -- capstan all_tests || return
   # Five times as slow, so these two walk shorter here; `release` and `fuzz` walk them in full.
   rooms build-asan 'asan ' CAPSTAN_MUTATIONS=20000 CAPSTAN_AP_SCHEDULES=100 \
-    UBSAN_OPTIONS=print_stacktrace=1
+    UBSAN_OPTIONS="print_stacktrace=1:log_path=$findings/ubsan" ASAN_OPTIONS="log_path=$findings/asan"
   suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-asan/tests/sim"
 }
 
@@ -124,7 +130,8 @@ thread() {
   configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=thread \
     -- capstan core_tests net_tests node_tests || return
   for room in core net node; do
-    suite "tsan $room" env CAPSTAN_MUTATIONS=20000 TSAN_OPTIONS=halt_on_error=1 \
+    suite "tsan $room" env CAPSTAN_MUTATIONS=20000 \
+      TSAN_OPTIONS="halt_on_error=1:log_path=$findings/tsan" \
       "$here/build-tsan/tests/${room}_tests" --test-case-exclude='wal:*'
   done
 }

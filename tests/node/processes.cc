@@ -37,9 +37,10 @@ Child spawn(const std::vector<std::string>& args, const std::vector<std::string>
   argv.push_back(nullptr);
   std::vector<char*> env;
   for (const std::string& one : environment) env.push_back(const_cast<char*>(one.c_str()));
-  // How a sanitizer reports is the suite's to say, for the processes it starts as well.
+  // How a sanitizer reports is the suite's to say, for the processes it starts as well; by PATH it
+  // finds what names the functions.
   std::vector<std::string> passed_on;
-  for (const char* name : {"ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"}) {
+  for (const char* name : {"ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "PATH"}) {
     const char* value = std::getenv(name);
     if (value != nullptr) passed_on.push_back(std::string(name) + '=' + value);
   }
