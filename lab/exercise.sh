@@ -78,21 +78,24 @@ typed() { # host, exit code, pattern, line
   judge "$2" "$3"
 }
 
-# Starts a node and shows what it says, up to the pattern.
-served() { # host, pattern, line
-  : >"$work/host$1.log"
-  (cd "$work/host$1" &&
-    exec ip netns exec "$prefix-$1" env PATH="$work/bin:$PATH" sh -c "exec $3") \
-    >"$work/host$1.log" 2>&1 &
+# Starts a node and shows what it says once it is ready and every pattern has come.
+served() { # host, line, pattern...
+  at_host=$1
+  line=$2
+  shift 2
+  set -- ' ready: ' "$@"
+  : >"$work/host$at_host.log"
+  (cd "$work/host$at_host" &&
+    exec ip netns exec "$prefix-$at_host" env PATH="$work/bin:$PATH" sh -c "exec $line") \
+    >"$work/host$at_host.log" 2>&1 &
   nodes="$nodes $!"
-  eval "node$1=$!" # let_node_1_lead pauses it
-  within 8000 grep -Eq -- "$2" "$work/host$1.log"
-  code=$?
-  sleep 0.1
-  sed 's/^20[0-9-]*T\([0-9:]*\)\.[0-9]*Z/\1/' "$work/host$1.log" >"$work/said"
-  printf '\nnode%s$ %s &\n' "$1" "$3"
+  eval "node$at_host=$!" # let_node_1_lead pauses it
+  for pattern in "$@"; do within 8000 grep -Eq -- "$pattern" "$work/host$at_host.log"; done
+  code=0
+  sed 's/^20[0-9-]*T\([0-9:]*\)\.[0-9]*Z/\1/' "$work/host$at_host.log" >"$work/said"
+  printf '\nnode%s$ %s &\n' "$at_host" "$line"
   cat "$work/said"
-  judge 0 "$2"
+  for pattern in "$@"; do judge 0 "$pattern"; done
 }
 
 # A line a node writes sooner or later.
@@ -142,27 +145,32 @@ alone() { # host
 leads() { # host
   ask "$1" status --node="node$1" --plain 2>/dev/null | cut -f 3 | grep -q '^leader$'
 }
-somebody_leads() {
-  for i in $members; do leads "$i" && leader=$i && return; done
+leads_no_more() { ! leads "$1"; }
+says_no_leader() { # host
+  ask "$1" status --node="node$1" --json 2>/dev/null | grep -q '"leader": *"0*"'
+}
+one_of_these_leads() { # host...: sets `leader`
+  for leader in "$@"; do leads "$leader" && return; done
   return 1
 }
-# Who leads is drawn by lot; the walk reads better if it is node 1. So the others are paused until it
-# is. Of two nodes neither can lead alone, so there the lot is drawn again.
+# Who leads is drawn by lot; the walk reads better if it is node 1. So whoever else leads is paused until
+# another does. Of two nodes neither can lead alone, so there the lot is drawn again.
 let_node_1_lead() {
   [ "$mode" = cp ] || return 0
   for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
-    within 5000 somebody_leads || return 1
+    # shellcheck disable=SC2086 # a list of hosts
+    within 5000 one_of_these_leads $members || return 1
     [ "$leader" != 1 ] || return 0
     if [ "$size" = 2 ]; then
       at 1 iptables -w -A INPUT -s 10.77.0.2 -j DROP
-      sleep 0.6
+      within 5000 leads_no_more 2
       at 1 iptables -w -D INPUT -s 10.77.0.2 -j DROP
-      sleep 0.6
     else
-      eval "kill -STOP \$node$leader"
-      sleep 0.8
-      eval "kill -CONT \$node$leader"
-      sleep 0.2
+      paused=$leader
+      eval "kill -STOP \$node$paused"
+      within 5000 one_of_these_leads 1 $((5 - paused))
+      eval "kill -CONT \$node$paused"
+      within 5000 leads_no_more "$paused"
     fi
   done
 }
@@ -285,13 +293,10 @@ walk_2() {
   typed 1 2 '--mode is missing' "capstan serve $start_1 $start_1_urls $start_1_end"
   start="capstan serve --mode=$mode"
   typed 1 2 'lists 127.0.0.1:2379 twice' "$start $start_1 $start_1_urls $start_1_end"
-  served 1 ' ready: ' "$start $start_1 ${start_1_urls%,*} $start_1_end"
-  judge 0 'the list names this node alone'
+  served 1 "$start $start_1 ${start_1_urls%,*} $start_1_end" 'the list names this node alone'
   typed 1 0 'localhost:2379, [0-9a-f]+, 3.4.23, .*true' "$status_1"
-  served 2 ' ready: ' "$start $start_2"
-  judge 0 'node1 is listed at localhost:2380'
+  served 2 "$start $start_2" 'node1 is listed at localhost:2380'
   [ "$mode" = ap ] || judge 0 '2 voters tolerate no failure'
-  sleep 0.5
   typed 1 0 '^OK$' "$put_1"
   both 2 1 'cluster is not formed yet' 0 - "$get_2"
   both 2 4 'refused: the cluster is not formed yet.* node2 waits for node1' \
@@ -301,16 +306,16 @@ walk_2() {
 
   heading '1. The same, with node 1 at an address node 2 can reach'
   list=node1=http://10.77.0.1:2380
-  served 1 ' ready: ' "$(corrected 1)"
+  served 1 "$(corrected 1)"
   list=$list,node2=http://10.77.0.2:2380
-  served 2 ' ready: ' "$(corrected 2)"
+  served 2 "$(corrected 2)"
   hears 2 'node2 was started with 2 members, node1 with 1'
   hears 1 'node2 was started with 2 members, node1 with 1'
   stop_all
 
   heading '1. Corrected: one list for both'
-  served 1 ' ready: ' "$(corrected 1)"
-  served 2 ' ready: ' "$(corrected 2)"
+  served 1 "$(corrected 1)"
+  served 2 "$(corrected 2)"
   comes 'both serve' 10000 same_write
   let_node_1_lead
   look_at_all
@@ -417,9 +422,9 @@ more() {
 walk_3() {
   heading '1. Setting up, corrected, three nodes'
   list=node1=http://10.77.0.1:2380,node2=http://10.77.0.2:2380,node3=http://10.77.0.3:2380
-  served 1 ' ready: ' "$(corrected 1)"
-  served 2 ' ready: ' "$(corrected 2)"
-  served 3 ' ready: ' "$(corrected 3)"
+  served 1 "$(corrected 1)"
+  served 2 "$(corrected 2)"
+  served 3 "$(corrected 3)"
   comes 'all serve' 10000 same_write
   let_node_1_lead
   look_at_all
@@ -429,7 +434,11 @@ walk_3() {
   let_node_1_lead
   iptables_lines -A 2
   typed 1 0 '^OK$' "$put_1"
-  sleep 1.2 # three election times, after which node2 stops waiting for a leader
+  if [ "$mode" = cp ]; then
+    comes 'node2 knows of no leader' 5000 says_no_leader 2
+  else
+    comes 'node2 has it by way of node3' 5000 reads 2 key1 value1
+  fi
   both 2 1 'no leader' 0 '^value1$' "$get_2"
   both 2 4 'no leader. node2 reaches 2 of 3 voters.* node1, whom it does not hear, may lead' 0 '^ok' \
     'capstan put key1 value2'

@@ -76,6 +76,10 @@ find_leader() { # sets `alone`
   return 1
 }
 
+reaches_nobody() { # host
+  capstan "$1" status --node="n$1" --plain 2>/dev/null | cut -f 4 | grep -q '^nobody$'
+}
+
 # Writes on a host as fast as the command line goes, and notes the time of each success.
 write_on() { # host, file
   n=0
@@ -84,6 +88,7 @@ write_on() { # host, file
     capstan "$1" put "busy$((n % 10))" "$n" >/dev/null 2>&1 && millis >>"$2"
   done
 }
+wrote() { [ "$(wc -l <"$work/times")" -ge "$1" ]; } # that often or more
 longest_gap() { awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 } END { print most + 0 }' "$1"; }
 
 put_timed() { # host, key, value: sets `code` and `took`
@@ -112,11 +117,11 @@ exercise() { # mode
   : >"$work/times"
   write_on "$other" "$work/times" &
   writer=$!
-  sleep 0.5
+  within 10000 wrote 20
   healed_at=$(millis)
   rules -D "$alone"
   "after_$1"
-  sleep 0.5
+  within 10000 wrote $(($(wc -l <"$work/times") + 20))
   rm -f "$work/writing"
   wait "$writer"
   told "heal: longest pause between writes on n$other's side" "$(longest_gap "$work/times") ms"
@@ -163,7 +168,7 @@ during_ap() {
   capstan "$alone" put onlyhere yes >/dev/null 2>&1
   check 'cut: each side reads its own' \
     "$(reads "$alone" key1 alone && reads "$other" key1 majority && echo yes || echo no)"
-  sleep 0.4 # until the silence is noticed
+  within 5000 reaches_nobody "$alone"
   put_timed "$alone" key2 alone
   sed 's/^/     | /' "$work/said"
 }
