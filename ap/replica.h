@@ -1,10 +1,9 @@
 // One copy of the data as a pure machine: what it knows, and how two copies become equal.
 //
-//   client ─► write()                                  ┌─► records              make durable, in
-//   order peer   ─► receive(delta | beat | sync ...) ─► ─────┼─► send_now             may leave at
-//   once timer  ─► tick()               take_ready()        ├─► send_after_durable   once the
-//   records are disk   ─► persisted()                              └─► events               for
-//   people
+//   client ─► write()                     ┐                  ┌─► records    make durable, in order
+//   peer   ─► receive(delta, beat, sync)  ├─► take_ready() ──┼─► send_now   may leave at once
+//   timer  ─► tick()                      │                  ├─► send_after_durable   once they are
+//   disk   ─► persisted()                 ┘                  └─► events     for people
 //
 // What it knows. Every write has a dot (actor, sequence). The vector says, for each actor, up to
 // which dot this node has seen; a bucket (1/256 of the keys) may be ahead of it in the middle of a

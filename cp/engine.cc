@@ -242,8 +242,7 @@ void Engine::State::finish_stop() {
   std::exchange(stopped, nullptr)();
 }
 
-// ---- The face
-// ------------------------------------------------------------------------------------
+// ---- The face -----------------------------------------------------------------------------------
 
 Engine::Engine(EngineConfig config, Base& base, Disk& disk, Sender& sender, Recovered recovered)
     : state_(std::make_unique<State>(std::move(config), base, disk, sender, recovered)) {}

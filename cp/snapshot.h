@@ -1,8 +1,7 @@
 // Sending the state itself to a member whose log ends before our window begins, in pieces.
 //
-//   leader    a frozen view of the base, walked in slices of a turn; at most kWindow pieces are
-//   under
-//             way, and those not acknowledged are kept to be sent again
+//   leader    a frozen view of the base, walked in slices of a turn; at most kWindow pieces are on
+//             their way, and those not acknowledged are kept to be sent again
 //   follower  takes the next piece only, stages it through the disk, acknowledges what is staged
 //
 // Nothing of it is visible before install. Pieces of an earlier sending are told by their number.

@@ -12,10 +12,9 @@
 //   replaced   y's reply said that it replaced x's value (writes that ask for the previous value)
 //   revision   CP: one history for all, and y's revision is higher
 //   given      the caller knows (the simulator sees more than a client does): Evidence::seen
-//   same life  only where y did not say what it replaced and no conflict log names x: both ids are
-//   of
-//              the same node and incarnation, and y's sequence is higher. It is the weakest: x may
-//              have lost to a third write before y came
+//   same life  only where y did not say what it replaced and no conflict log names x: both ids
+//              are of the same node and incarnation, and y's sequence is higher. It is the weakest:
+//              x may have lost to a third write before y came
 // A write that was replaced by one who had seen it and is also named in a conflict log is
 // superseded: its client's value was replaced on purpose, and what lost the race is the successor.
 //

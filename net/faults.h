@@ -40,8 +40,7 @@ class Faults {
   std::map<MemberId, PeerFault> faults_;
 };
 
-// ---- The cut grammar
-// --------------------------------------------------------------------------------
+// ---- The cut grammar ----------------------------------------------------------------------------
 
 // A fault over a whole cluster, by names.
 struct DirectedDrop {

@@ -1,8 +1,7 @@
 // What must hold of available nodes:
 //
 //   level 0      equal vectors mean equal digests: of any two nodes, after each turn, and of any
-//   two
-//                moments of the run, since a vector names a set of writes
+//                two moments of the run, since a vector names a set of writes
 //   accounting   after convergence every acknowledged write is visible, or was overwritten by a
 //                write that had seen it, or stands in a conflict log; and all are known to
 //                everybody

@@ -5,9 +5,10 @@
 // Deterministic: the only choices are the caller's (a mask, an Rng, a hook). Copyable: a copy is an
 // independent disk in the same state, so that one moment can be crashed in many ways.
 //
-//   bytes   write ─► cache and pending ─ File::sync ─► durable          crash: a subset of pending
-//   names   create, rename, remove ─► names and pending ─ Directory::sync    crash: a prefix of
-//   pending
+//   bytes   write ─► cache and pending ─ File::sync ─► durable
+//   names   create, rename, remove ─► names and pending ─ Directory::sync ─► durable
+//
+// A crash keeps any subset of the pending bytes, and of the pending names a prefix.
 //
 // A failed sync is as nasty as Linux's: what was pending will never reach the disk, yet read() goes
 // on showing it; read_uncached() shows what the disk has.
