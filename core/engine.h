@@ -11,6 +11,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "core/result.h"
 #include "core/time.h"
 #include "core/types.h"
+#include "core/watch.h"
 
 namespace capstan {
 
@@ -44,6 +46,7 @@ struct EngineConfig {
   std::size_t log_window_bytes = kLogWindowBytes;  // CP: entries kept in memory behind a checkpoint
   std::size_t sync_list_keys = kSyncListKeys;      // AP: listed in one turn for a full join
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
+  WatchBounds watches;
   std::uint64_t seed = 0;                          // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;
@@ -73,6 +76,9 @@ class Engine {
   // Takes a Range, Put, DeleteRange, Txn, Conflicts or Books request. `answer` is called exactly
   // once, now or in a later turn; never after the engine is destroyed.
   virtual void submit(Request request, Answer answer) = 0;
+
+  // Opens a stream of watches; nullptr where this engine has none.
+  virtual std::unique_ptr<WatchStream> watch(WatchOptions options) = 0;
 
   // Evidence from the transport: a connection to this member (re)opened, or closed or reset. A
   // close is a hint to look sooner, never a proof.

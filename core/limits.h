@@ -22,7 +22,7 @@ inline constexpr std::size_t kFrameBytesMax = 4 * 1024 * 1024;
 inline constexpr std::size_t kPeerQueueBytesMax = 8 * 1024 * 1024;
 inline constexpr std::size_t kSnapshotChunkBytes = 256 * 1024;
 inline constexpr std::size_t kSyncSliceBytes = 1024 * 1024;
-inline constexpr std::size_t kSyncListKeys = 16 * 1024;  // of a full join, in one turn
+inline constexpr std::size_t kSyncListKeys = 16 * 1024;            // of a full join, in one turn
 inline constexpr std::size_t kInflightMessagesMax = 512;           // per follower
 inline constexpr std::size_t kInflightBytesMax = 4 * 1024 * 1024;  // per follower
 inline constexpr std::size_t kUncommittedBytesMax = 64 * 1024 * 1024;
@@ -32,6 +32,11 @@ inline constexpr std::size_t kMembersMax = 32;
 inline constexpr std::size_t kConnectionsMax = 10'000;
 inline constexpr std::size_t kClientWriteQueueBytesMax = 64 * 1024 * 1024;  // per connection
 inline constexpr std::size_t kPendingRequestsMax = 200'000;                 // per node
+
+// Watches
+inline constexpr std::size_t kWatchBytesMax = 1024 * 1024 * 1024;  // per node, about; a million
+inline constexpr std::size_t kWatchAnswersMax = 200'000;  // of one stream, not taken by its reader
+inline constexpr Micros kWatchProgressInterval = 600 * kSecond;  // of quiet, if asked for
 
 // Disk
 inline constexpr std::size_t kWalSegmentBytes = 64 * 1024 * 1024;

@@ -12,6 +12,7 @@ namespace capstan::cp {
 namespace {
 
 constexpr std::uint64_t kHelloTicks = 10;
+constexpr Micros kLeaderlessWatch = 3;  // election timeouts
 
 Config initial_config(const EngineConfig& config) {
   Config out;
@@ -107,10 +108,20 @@ void Engine::State::tick() {
   }
   reached_before = reached;
   expire();
+  watch_time();
   resend_forwards(false);
   pump_snapshot();
   maybe_checkpoint();
   finish_stop();
+}
+
+void Engine::State::watch_time() {
+  watches.tick(now.monotonic);
+  const Micros since = std::max(leader_heard_at, started_at);
+  if (hears_leader() || now.monotonic - since < kLeaderlessWatch * election_timeout()) return;
+  watches.end_leaderless({Reason::kNoLeader, config.name + " has heard no leader for " +
+                                                 seconds_text(now.monotonic - since) +
+                                                 ". Watch again, here or at another node."});
 }
 
 void Engine::State::end_turn() {
@@ -122,6 +133,7 @@ void Engine::State::end_turn() {
   }
   give_work();
   carry_out(raft->take_ready(apply_limit()));
+  watches.advance();
   serve_reads();
   maybe_checkpoint();
   pump_snapshot();
@@ -253,6 +265,9 @@ void Engine::receive(MemberId from, Message message) { state_->receive(from, std
 void Engine::tick() { state_->tick(); }
 void Engine::submit(Request request, Answer answer) {
   state_->submit(std::move(request), std::move(answer));
+}
+std::unique_ptr<WatchStream> Engine::watch(WatchOptions options) {
+  return state_->watches.open(std::move(options));
 }
 void Engine::peer_connected(MemberId peer) {
   state_->connected.insert(peer);

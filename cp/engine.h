@@ -39,6 +39,7 @@ class Engine final : public capstan::Engine {
   void receive(MemberId from, Message message);
   void tick() override;
   void submit(Request request, Answer answer) override;
+  std::unique_ptr<WatchStream> watch(WatchOptions options) override;
   void peer_connected(MemberId peer) override;
   void peer_disconnected(MemberId peer) override;
   void end_turn() override;

@@ -21,6 +21,7 @@
 #include "cp/engine.h"
 #include "cp/snapshot.h"
 #include "cp/state_machine.h"
+#include "cp/watch.h"
 
 namespace capstan::cp {
 
@@ -33,6 +34,7 @@ struct Engine::State {
   void end_turn();
   void carry_out(Ready ready);
   void say_hello();
+  void watch_time();
   void describe(StatusResult& status) const;
   bool ready() const;
   void finish_stop();
@@ -196,6 +198,9 @@ struct Engine::State {
   SnapshotReceiver receiver;
   Term receiver_term;
   bool installing = false;
+
+  // Watches. Behind `machine`, of which they read.
+  Watches watches{machine.mvcc(), config.watches, [this] { return reply().header; }};
 
   // Stop.
   bool stopping = false;

@@ -188,6 +188,7 @@ void Engine::State::maybe_install() {
     return;
   }
   installing = true;
+  watches.hold(true);
   raft->set_installing(true);
   disk.install(alive([this] { installed(); }));
 }
@@ -201,6 +202,7 @@ void Engine::State::installed() {
   checkpoint_due = false;
   checkpoints.begun(now.monotonic);
   raft->snapshot_installed(applied, position.config);
+  watches.hold(false);
   // Which of our writes lie in what we did not see applied, nobody can tell.
   for (auto at = writes.begin(); at != writes.end();) {
     if (!at->second.given) {

@@ -16,6 +16,12 @@ std::string history_key(Place place) {
   return out;
 }
 
+Place read_history_key(ByteView key) {
+  Reader in(key);
+  const std::uint64_t revision = in.u64_be();
+  return {revision, in.u64_be()};
+}
+
 void put_place(std::string& out, Place place) {
   put_varint(out, place.revision);
   put_varint(out, place.sub);

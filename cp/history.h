@@ -39,6 +39,7 @@ struct Place {
 
 // A key of Space::kHistory.
 std::string history_key(Place place);
+Place read_history_key(ByteView key);
 
 // The newest change of a key. The ladder stays encoded, as views into what was decoded; it is
 // walked rarely.

@@ -16,6 +16,8 @@ enum class Mutant {
   kReadBeforeFirstCommit = 17,    // a new leader answers before it knows what is committed
   kQuorumIsHalf = 7,              // n / 2 instead of n / 2 + 1
   kCheckpointAheadOfLog = 29,     // a checkpoint holds entries our own log may still lose
+  kWatchSplitsRevision = 37,      // two events of one transaction come in two messages
+  kProgressEarly = 38,            // a progress message names what was not sent yet
 };
 
 struct Mutants {

@@ -157,6 +157,34 @@ KeyValue Mvcc::read(const Version& version) const {
   return kv;
 }
 
+void Mvcc::changes(Revision from, Revision upto, const ChangeVisitor& visit) const {
+  if (from > upto) return;
+  table_.scan(Space::kHistory, history_key({from.value, 0}), history_key({upto.value + 1, 0}),
+              [&](ByteView key, ByteView bytes) {
+                return visit(read_history_key(key), decode_change(bytes));
+              });
+}
+
+KeyValue Mvcc::key_value_of(Place place, const ChangeView& change) {
+  KeyValue kv;
+  if (!change.head) {
+    kv.key = change.key;
+    kv.mod_revision = {place.revision};
+    return kv;
+  }
+  kv = key_value(change.key, *change.head, place);
+  kv.value = change.value;
+  return kv;
+}
+
+std::optional<KeyValue> Mvcc::before(const ChangeView& change) const {
+  if (!change.prev) return std::nullopt;
+  const std::string bytes = change_bytes(change.prev);
+  const ChangeView older = decode_change(bytes);
+  if (!older.head) return std::nullopt;
+  return key_value_of(change.prev, older);
+}
+
 std::optional<KeyValue> Mvcc::get(ByteView key) const {
   const auto bytes = table_.get(Space::kNow, key);
   if (!bytes) return std::nullopt;

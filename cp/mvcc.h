@@ -64,6 +64,12 @@ class Mvcc {
   RangeResult range(const RangeRequest& request) const;
   std::optional<KeyValue> get(ByteView key) const;
   enum class Values : bool { kLeftOut, kRead };
+  // Every change of the revisions [from, upto], in order, until `visit` returns false.
+  using ChangeVisitor = std::function<bool(Place, const ChangeView&)>;
+  void changes(Revision from, Revision upto, const ChangeVisitor& visit) const;
+  // What a change made of its key, and what the key was before: nullopt where it was not there.
+  static KeyValue key_value_of(Place place, const ChangeView& change);
+  std::optional<KeyValue> before(const ChangeView& change) const;
   // Every live key in the bounds, ascending, until `visit` returns false.
   void each(const KeyBounds& bounds, Values values,
             const std::function<bool(const KeyValue&)>& visit) const;

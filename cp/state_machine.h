@@ -51,6 +51,7 @@ class StateMachine {
 
   Revision revision() const { return mvcc_.facts().revision; }
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
+  const Mvcc& mvcc() const { return mvcc_; }
 
  private:
   void apply_body(const Command& command, Applied& out);

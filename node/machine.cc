@@ -112,6 +112,10 @@ void Machine::submit(Request request, Answer answer) {
   });
 }
 
+std::unique_ptr<WatchStream> Machine::watch(WatchOptions options) {
+  return engine_->watch(std::move(options));
+}
+
 void Machine::set_client_urls(MemberId member, std::vector<std::string> urls) {
   const auto it = std::ranges::find(config_.addresses, member, &MemberAddress::id);
   if (it != config_.addresses.end()) it->client_urls = std::move(urls);

@@ -186,9 +186,15 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                     "wall clock moved",
                                     "checkpoint",
                                     "through the codec"};
-  const std::vector<std::string> cp = {"bit flipped in the log", "rotten log found at start",
-                                       "snapshot installed", "elected",
-                                       "write repeated with its request id"};
+  const std::vector<std::string> cp = {"bit flipped in the log",
+                                       "rotten log found at start",
+                                       "snapshot installed",
+                                       "elected",
+                                       "write repeated with its request id",
+                                       "watches resumed",
+                                       "watches canceled",
+                                       "watches without a leader",
+                                       "watch bookmarks"};
   const std::vector<std::string> ap = {"old backup restored", "digests compared",
                                        "writes lost, body kept", "writes superseded"};
   const std::vector<std::string>& own = mode == Mode::kCp ? cp : ap;

@@ -96,9 +96,7 @@ Request Clients::draw() {
       txn.failure.push_back({RangeRequest{.range = {"k", "l"}}});
     }
     txn.success.push_back({PutRequest{.key = k, .value = value}});
-    if (options_.mode == Mode::kAp) {
-      txn.success.push_back({PutRequest{.key = key(keys), .value = value + "b"}});
-    }
+    txn.success.push_back({PutRequest{.key = key(keys), .value = value + "b"}});
     request.body = std::move(txn);
   } else if (rng.chance(options_.deletes)) {
     request.body = DeleteRangeRequest{.range = {k, ""}, .prev_kv = rng.chance(0.5)};

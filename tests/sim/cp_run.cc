@@ -5,6 +5,7 @@
 #include "tests/sim/cluster.h"
 #include "tests/sim/history_check.h"
 #include "tests/sim/raft_oracle.h"
+#include "tests/sim/watchers.h"
 
 namespace capstan::sim {
 
@@ -18,7 +19,8 @@ class CpRun {
  public:
   CpRun(std::uint64_t seed, Options options, Counters& counters)
       : cluster_(seed, options, counters, hooks()),
-        oracle_(cluster_.world, counters, cluster_.nodes) {}
+        oracle_(cluster_.world, counters, cluster_.nodes),
+        watchers_(cluster_) {}
 
   World& world() { return cluster_.world; }
   std::uint64_t struck() const { return cluster_.faults->struck(); }
@@ -27,6 +29,7 @@ class CpRun {
     cluster_.start_all();
     compare_logs_for_ever();
     cluster_.clients.start();
+    watchers_.start();
     world().after(world().rng.faults.between(0, kSecond), [this] { cluster_.faults->start(); });
     world().run_until(cluster_.options.chaos);
     if (world().failed()) return;
@@ -34,6 +37,7 @@ class CpRun {
     cluster_.net->calm();
     check_progress();
     finish_clients();
+    finish_watchers();
     check_histories();
   }
 
@@ -119,6 +123,15 @@ class CpRun {
     }
   }
 
+  void finish_watchers() {
+    if (world().failed()) return;
+    watchers_.finish(cluster_.node(0).machine()->cp_engine()->revision().value);
+    const Micros limit = world().now() + kProgressWithin + cluster_.options.watch_pause_max;
+    if (!cluster_.run_while_waiting(limit, [this] { return watchers_.finished(); })) {
+      world().fail("watch", watchers_.unfinished());
+    }
+  }
+
   bool all_applied_alike() {
     const Index applied = cluster_.node(0).machine()->cp_engine()->applied();
     for (int node = 1; node < cluster_.size(); ++node) {
@@ -196,6 +209,7 @@ class CpRun {
     judge("real time", check_real_time(all));
     judge("content", check_content(all, truth));
     judge("once", check_once(all, truth));
+    judge("watch", watchers_.check(truth));
     const lab::LinearizableResult result =
         lab::check_linearizable(single_key_history(all), {.steps_max = 200'000});
     if (result.verdict == lab::Verdict::kNo) {
@@ -207,6 +221,7 @@ class CpRun {
 
   Cluster cluster_;
   RaftOracle oracle_;
+  Watchers watchers_;
   int reached_ = 0;
   std::uint64_t probes_ = 0;
 };

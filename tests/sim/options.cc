@@ -73,6 +73,13 @@ Options draw_options(Mode mode, Rng& rng) {
   // So small that a full join's list is read in pieces, which else takes a large store.
   o.sync_list_keys = one_of<std::size_t>(rng, {1, 3, kSyncListKeys});
   o.sync_slice_bytes = one_of<std::size_t>(rng, {1, 100, kSyncSliceBytes});
+  if (cp) {
+    o.watchers = static_cast<int>(rng.between(0, 4));
+    o.watches.message_bytes = one_of<std::size_t>(rng, {1, 300, o.watches.message_bytes});
+    o.watches.scan_changes = one_of<std::size_t>(rng, {1, 10, o.watches.scan_changes});
+    o.watches.hits = one_of<std::size_t>(rng, {1, 3, o.watches.hits});
+    o.watch_pause_max = one_of<Micros>(rng, {1, 50, 1'000}) * kMillisecond;
+  }
   return o;
 }
 
@@ -112,6 +119,11 @@ std::string to_text(const Options& o) {
   number("checkpoint_interval", o.checkpoint_interval);
   number("sync_list_keys", o.sync_list_keys);
   number("sync_slice_bytes", o.sync_slice_bytes);
+  number("watchers", o.watchers);
+  number("watch_message_bytes", o.watches.message_bytes);
+  number("watch_scan_changes", o.watches.scan_changes);
+  number("watch_hits", o.watches.hits);
+  number("watch_pause_max", o.watch_pause_max);
   number("fault_gap", o.fault_gap);
   number("tick_drift", o.tick_drift);
   flag("ordered", o.ordered);

@@ -12,6 +12,7 @@
 #include "core/random.h"
 #include "core/time.h"
 #include "core/types.h"
+#include "core/watch.h"
 
 namespace capstan::sim {
 
@@ -51,6 +52,11 @@ struct Options {
   Micros checkpoint_interval = 30 * kSecond;
   std::size_t sync_list_keys = kSyncListKeys;
   std::size_t sync_slice_bytes = kSyncSliceBytes;
+
+  // Watches (CP)
+  int watchers = 2;
+  WatchBounds watches;
+  Micros watch_pause_max = 50 * kMillisecond;  // of a reader, before it takes the next message
 
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in
   // bursts, often a second one right behind it.

@@ -60,6 +60,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.checkpoint_interval = options_.checkpoint_interval;
   config.sync_list_keys = options_.sync_list_keys;
   config.sync_slice_bytes = options_.sync_slice_bytes;
+  config.watches = options_.watches;
   config.seed = world_.rng.nodes.next();
   return config;
 }

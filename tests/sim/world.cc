@@ -72,7 +72,8 @@ Streams::Streams(std::uint64_t seed)
       clock(seed * 16 + 4),
       workload(seed * 16 + 5),
       faults(seed * 16 + 6),
-      nodes(seed * 16 + 7) {}
+      nodes(seed * 16 + 7),
+      watchers(seed * 16 + 8) {}
 
 void World::at(Micros when, Event event) {
   queue_.push_back({std::max(when, now_), scheduled_++, std::move(event)});
