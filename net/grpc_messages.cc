@@ -144,6 +144,21 @@ Result<TxnRequest> to_request(pb::TxnRequest& m, std::size_t depth) {
   return txn;
 }
 
+WatchRequest to_watch(pb::WatchCreateRequest& m) {
+  WatchRequest r;
+  r.range = {std::move(*m.mutable_key()), std::move(*m.mutable_range_end())};
+  r.id = m.watch_id();
+  r.start_revision = m.start_revision();
+  r.prev_kv = m.prev_kv();
+  r.progress_notify = m.progress_notify();
+  r.fragment = m.fragment();
+  for (const int filter : m.filters()) {
+    r.no_put |= filter == pb::WatchCreateRequest::NOPUT;
+    r.no_delete |= filter == pb::WatchCreateRequest::NODELETE;
+  }
+  return r;
+}
+
 template <class T>
 Result<RequestBody> as_body(Result<T> result) {
   if (!result) return std::unexpected(result.error());
@@ -217,6 +232,7 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
     case GrpcMethod::kMemberList:
       return decoded<pb::MemberListRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return MembersRequest{}; });
+    case GrpcMethod::kWatch:
     case GrpcMethod::kCompact:
     case GrpcMethod::kUnknown:
       break;
@@ -242,6 +258,12 @@ void fill(mvccpb::KeyValue& to, KeyValue& kv) {
   to.set_version(static_cast<std::int64_t>(kv.version));
   to.set_value(std::move(kv.value));
   to.set_lease(kv.lease);
+}
+
+void fill(mvccpb::Event& to, WatchEvent& event) {
+  to.set_type(event.deleted ? mvccpb::Event::DELETE : mvccpb::Event::PUT);
+  fill(*to.mutable_kv(), event.kv);
+  if (event.prev) fill(*to.mutable_prev_kv(), *event.prev);
 }
 
 void fill(pb::RangeResponse& to, RangeResult& result) {
@@ -324,6 +346,17 @@ void fill(pb::MemberListResponse& to, MembersResult& result) {
   }
 }
 
+// Appends a gRPC message: prefix and bytes. `bytes` is what ByteSizeLong() has just said.
+void append_message(const google::protobuf::Message& message, std::size_t bytes, std::string& out) {
+  // protobuf's bound; the engine's bounds are lower
+  CAPSTAN_ASSERT(bytes < std::size_t{1} << 31);
+  const std::size_t at = out.size();
+  out.resize(at + kGrpcPrefixBytes + bytes);
+  write_grpc_prefix(out.data() + at, static_cast<std::uint32_t>(bytes));
+  message.SerializeWithCachedSizesToArray(
+      reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
+}
+
 // Calls `use` with the reply as its protobuf message. The body is of the method's kind: the handler
 // answers what was asked.
 template <class M, class Body, class Use>
@@ -350,6 +383,7 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::StatusResponse, StatusResult>(reply, use);
     case GrpcMethod::kMemberList:
       return with<pb::MemberListResponse, MembersResult>(reply, use);
+    case GrpcMethod::kWatch:
     case GrpcMethod::kCompact:
     case GrpcMethod::kUnknown:
       break;
@@ -371,9 +405,15 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.KV/Compact", "/kv/compaction", GrpcMethod::kCompact},
     {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
     {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
+    {"/etcdserverpb.Watch/Watch", "/watch", GrpcMethod::kWatch},
 };
 
 }  // namespace
+
+std::string too_large_text(std::size_t bytes) {
+  return "grpc: received message larger than max (" + std::to_string(bytes) + " vs. " +
+         std::to_string(kGrpcMessageBytesMax) + ")";
+}
 
 GrpcMethod grpc_method_of(std::string_view path) {
   for (const NamedMethod& each : kMethods) {
@@ -402,15 +442,59 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json) {
 
 void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
   with_message(method, reply, [&out](const google::protobuf::Message& message) {
-    const std::size_t bytes = message.ByteSizeLong();
-    CAPSTAN_ASSERT(bytes < std::size_t{1}
-                               << 31);  // protobuf's bound; the engine's bounds are lower
-    const std::size_t at = out.size();
-    out.resize(at + kGrpcPrefixBytes + bytes);
-    write_grpc_prefix(out.data() + at, static_cast<std::uint32_t>(bytes));
-    message.SerializeWithCachedSizesToArray(
-        reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
+    append_message(message, message.ByteSizeLong(), out);
   });
+}
+
+Result<WatchAsked> decode_watch_asked(ByteView protobuf) {
+  ScratchArena arena;
+  auto* message = Arena::CreateMessage<pb::WatchRequest>(arena.get());
+  if (Status status = from_protobuf(*message, protobuf); !status) {
+    return std::unexpected(status.error());
+  }
+  switch (message->request_union_case()) {
+    case pb::WatchRequest::kCreateRequest:
+      return to_watch(*message->mutable_create_request());
+    case pb::WatchRequest::kCancelRequest:
+      return CancelWatch{message->cancel_request().watch_id()};
+    case pb::WatchRequest::kProgressRequest:
+      return AskProgress{};
+    case pb::WatchRequest::REQUEST_UNION_NOT_SET:
+      break;
+  }
+  return WatchAsked{};
+}
+
+void encode_watch_message(WatchMessage& message, std::string& out) {
+  ScratchArena arena;
+  auto* to = Arena::CreateMessage<pb::WatchResponse>(arena.get());
+  fill(*to->mutable_header(), message.header);
+  to->set_watch_id(message.id);
+  to->set_created(message.created);
+  to->set_canceled(message.canceled);
+  to->set_cancel_reason(std::move(message.cancel_reason));
+  to->set_compact_revision(static_cast<std::int64_t>(message.compacted.value));
+  for (WatchEvent& event : message.events) fill(*to->add_events(), event);
+  const std::size_t bytes = to->ByteSizeLong();
+  if (!message.may_split || bytes <= kGrpcMessageBytesMax) return append_message(*to, bytes, out);
+  // Events one by one into parts of at most that size; a single one is not divided.
+  auto* part = Arena::CreateMessage<pb::WatchResponse>(arena.get());
+  *part->mutable_header() = to->header();
+  part->set_watch_id(to->watch_id());
+  std::size_t part_bytes = 0;
+  for (mvccpb::Event& event : *to->mutable_events()) {
+    const std::size_t event_bytes = event.ByteSizeLong() + 16;
+    if (part->events_size() > 0 && part_bytes + event_bytes > kGrpcMessageBytesMax - 1024) {
+      part->set_fragment(true);
+      append_message(*part, part->ByteSizeLong(), out);
+      part->set_fragment(false);
+      part->clear_events();
+      part_bytes = 0;
+    }
+    part_bytes += event_bytes;
+    part->add_events()->Swap(&event);
+  }
+  append_message(*part, part->ByteSizeLong(), out);
 }
 
 std::string encode_etcd_json(GrpcMethod method, Reply& reply) {

@@ -6,13 +6,23 @@
 // unknown fields of JSON, as etcd does.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <variant>
 
+#include "core/limits.h"
 #include "core/request.h"
 #include "core/result.h"
 #include "core/types.h"
+#include "core/watch.h"
 
 namespace capstan::net {
+
+// etcd's own bound on what it receives: the request limit and half a MiB for everything around it.
+inline constexpr std::size_t kGrpcMessageBytesMax = kRequestBytesMax + 512 * 1024;
+
+// grpc's own words for a message of more.
+std::string too_large_text(std::size_t bytes);
 
 enum class GrpcMethod : std::uint8_t {
   kUnknown,
@@ -23,6 +33,7 @@ enum class GrpcMethod : std::uint8_t {
   kCompact,  // known by name, not in this build
   kStatus,
   kMemberList,
+  kWatch,  // a stream; net/grpc_watch.h
 };
 
 // "/etcdserverpb.KV/Put" -> kPut.
@@ -30,7 +41,7 @@ GrpcMethod grpc_method_of(std::string_view path);
 // "/v3/kv/put" (or /v3beta/...) -> kPut.
 GrpcMethod gateway_method_of(std::string_view path);
 
-// `method` is one this build answers (neither kUnknown nor kCompact).
+// `method` is one of a single request and reply that this build answers.
 //   errors  kMalformed  not such a message
 //           kInvalid    a message that asks for what cannot be: the context is the sentence
 Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);
@@ -40,6 +51,16 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json);
 // The first appends a whole gRPC message, prefix included.
 void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
 std::string encode_etcd_json(GrpcMethod method, Reply& reply);
+
+// What a client says on a stream of watches.
+struct CancelWatch {
+  std::int64_t id = 0;
+};
+struct AskProgress {};
+using WatchAsked = std::variant<std::monostate, WatchRequest, CancelWatch, AskProgress>;
+Result<WatchAsked> decode_watch_asked(ByteView protobuf);  // kMalformed
+// Appends one gRPC message or, if it may be split and is larger than kGrpcMessageBytesMax, several.
+void encode_watch_message(WatchMessage& message, std::string& out);
 
 // The version etcd's tools want to see; Capstan's own is in /version and in `capstan status`.
 inline constexpr std::string_view kEtcdVersion = "3.4.23";

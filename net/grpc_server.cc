@@ -13,6 +13,7 @@
 #include "net/absent.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_text.h"
+#include "net/grpc_watch.h"
 #include "net/reasons.h"
 #include "net/reply_text.h"
 
@@ -48,12 +49,14 @@ struct Call {
   std::string encoding;     // empty: identity
   std::string request_id;
   Epoch epoch;
-  Micros timeout = 0;      // 0: none
-  Micros deadline = 0;     // monotonic; 0: none
-  std::string body;        // of the request, prefix included
-  std::size_t budget = 0;  // of DoorContext, taken for body
-  std::string out;         // of the response, prefix included
-  std::size_t sent = 0;    // of out
+  Micros timeout = 0;                // 0: none
+  Micros deadline = 0;               // monotonic; 0: none
+  std::string body;                  // of the request, prefix included
+  std::size_t budget = 0;            // of DoorContext, taken for body
+  std::string out;                   // of the response, prefix included
+  std::size_t sent = 0;              // of out
+  bool wants_leader = false;         // metadata of a watch
+  std::unique_ptr<GrpcWatch> watch;  // then the response goes on until it ends
 
   // Back to a fresh one, but for the room of the strings that small messages reuse.
   void clear() {
@@ -126,6 +129,9 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
                      const std::uint8_t* data, std::size_t bytes, void* self);
   static int on_frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
   static int on_stream_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self);
+  static ssize_t read_watch(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
+                            std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
+                            void* self);
   static ssize_t read_response(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
                                std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
                                void* self);
@@ -143,6 +149,10 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   void request_done(Call& call);
   void hand_over(Call& call, ByteView message);
   void answer(std::int32_t stream, Reply reply);
+  void open_watch(Call& call);
+  void take_watch_data(Call& call, ByteView bytes);
+  void end_watch(Call& call, GrpcWatch::End how);
+  void go_on(std::int32_t stream);  // of a watch that may have something to say
   void refuse(Call& call, GrpcCode code, std::string_view message, Reply reply);
   void refuse(Call& call, GrpcCode code, std::string_view message, Reason reason) {
     Reply reply;
@@ -252,6 +262,11 @@ void GrpcSession::shut() {
   // Streams above the last one we saw were never looked at: clients may repeat them elsewhere.
   nghttp2_submit_goaway(h2_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2_),
                         NGHTTP2_NO_ERROR, nullptr, 0);
+  for (Call* call : live_) {
+    if (!call->watch) continue;
+    const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kShuttingDown);
+    end_watch(*call, {status.code, std::string(status.text), Reason::kShuttingDown});
+  }
   wake();
 }
 
@@ -275,9 +290,14 @@ void GrpcSession::tick() {
   if (next_deadline_ == 0 || context().now < next_deadline_) return;
   next_deadline_ = 0;
   for (Call* call : live_) {
-    if (call->deadline == 0 || call->answered) continue;
+    if (call->deadline == 0 || (call->answered && !call->watch)) continue;
     if (context().now < call->deadline) {
       if (next_deadline_ == 0 || call->deadline < next_deadline_) next_deadline_ = call->deadline;
+      continue;
+    }
+    if (call->watch) {
+      end_watch(*call,
+                {GrpcCode::kDeadlineExceeded, "context deadline exceeded", Reason::kTimeout});
       continue;
     }
     // The handler's answer may still come; nobody will be there to hear it.
@@ -324,6 +344,9 @@ void GrpcSession::take_header(Call& call, std::string_view name, std::string_vie
       break;
     case 7:
       if (name == ":method") call.is_post = value == "POST";
+      break;
+    case 9:
+      if (name == "hasleader") call.wants_leader = value == "true";
       break;
     case 12:
       if (name == "content-type") {
@@ -387,9 +410,11 @@ void GrpcSession::headers_done(Call& call) {
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
     return refuse(call, status.code, status.text, Reason::kOverloaded);
   }
+  if (call.method == GrpcMethod::kWatch) open_watch(call);
 }
 
 void GrpcSession::take_data(Call& call, ByteView bytes) {
+  if (call.watch) return take_watch_data(call, bytes);
   if (call.answered || bytes.empty()) return;
   if (!context().take_buffer(bytes.size())) {
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
@@ -400,10 +425,7 @@ void GrpcSession::take_data(Call& call, ByteView bytes) {
   if (call.body.size() < kGrpcPrefixBytes) return;
   const GrpcPrefix prefix = parse_grpc_prefix(call.body);
   if (prefix.length > kGrpcMessageBytesMax) {
-    refuse(call, GrpcCode::kResourceExhausted,
-           "grpc: received message larger than max (" + std::to_string(prefix.length) + " vs. " +
-               std::to_string(kGrpcMessageBytesMax) + ")",
-           Reason::kTooLarge);
+    refuse(call, GrpcCode::kResourceExhausted, too_large_text(prefix.length), Reason::kTooLarge);
   } else if (call.body.size() > kGrpcPrefixBytes + prefix.length) {
     refuse(call, GrpcCode::kInternal, "more than one message in a unary request", Reason::kInvalid);
   }
@@ -449,6 +471,88 @@ void GrpcSession::hand_over(Call& call, ByteView message) {
                              if (const auto self = weak.lock())
                                self->answer(stream, std::move(reply));
                            });
+}
+
+// ---- Watches ------------------------------------------------------------------------------------
+
+void GrpcSession::open_watch(Call& call) {
+  WatchOptions options;
+  options.require_leader = call.wants_leader;
+  options.ready = [weak = weak_from_this(), stream = call.stream] {
+    if (const auto self = weak.lock()) self->go_on(stream);
+  };
+  std::unique_ptr<WatchStream> stream = context().handler.watch(std::move(options));
+  if (stream == nullptr) {
+    const Absence absence = absence_of("/etcdserverpb.Watch/Watch", context().options.mode);
+    return refuse(call, absence.code, absence.sentence, absence.reason);
+  }
+  call.watch = std::make_unique<GrpcWatch>(std::move(stream));
+  call.handled = call.answered = true;
+  HeaderBlock headers;
+  headers.constant(":status", "200");
+  headers.constant("content-type", "application/grpc");
+  nghttp2_data_provider provider{};
+  provider.source.ptr = &call;
+  provider.read_callback = read_watch;
+  nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), &provider);
+}
+
+void GrpcSession::take_watch_data(Call& call, ByteView bytes) {
+  call.watch->receive(bytes);
+  give_back(call);
+  const std::size_t kept = call.watch->buffered();
+  if (context().take_buffer(kept)) {
+    call.budget = kept;
+  } else {
+    const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
+    call.watch->end({status.code, std::string(status.text), Reason::kOverloaded});
+  }
+  go_on(call.stream);
+}
+
+void GrpcSession::end_watch(Call& call, GrpcWatch::End how) {
+  call.watch->end(std::move(how));
+  give_back(call);
+  go_on(call.stream);
+}
+
+void GrpcSession::go_on(std::int32_t stream) {
+  if (broken_) return;
+  nghttp2_session_resume_data(h2_, stream);  // refused if it is not waiting, which is no matter
+  wake();
+}
+
+ssize_t GrpcSession::read_watch(nghttp2_session* h2, std::int32_t stream, std::uint8_t* to,
+                                std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
+                                void* self) {
+  Call& call = *static_cast<Call*>(source->ptr);
+  auto& session = *static_cast<GrpcSession*>(self);
+  if (call.sent == call.out.size()) {
+    call.out.clear();
+    call.sent = 0;
+    if (call.watch->produce(call.out)) {
+      session.add_pending(static_cast<std::ptrdiff_t>(call.out.size()));
+    } else if (!call.watch->ended()) {
+      return NGHTTP2_ERR_DEFERRED;
+    }
+  }
+  const std::size_t bytes = std::min(room, call.out.size() - call.sent);
+  std::memcpy(to, call.out.data() + call.sent, bytes);
+  call.sent += bytes;
+  session.add_pending(-static_cast<std::ptrdiff_t>(bytes));
+  if (call.sent == call.out.size() && call.watch->ended()) {
+    const GrpcWatch::End& end = *call.watch->ended();
+    const std::string message = percent_encoded(ByteView(end.text).substr(0, kDetailBytesMax));
+    const std::string detail = percent_encoded(ByteView(end.detail).substr(0, kDetailBytesMax));
+    HeaderBlock trailers;
+    trailers.constant("grpc-status", status_text(end.code));
+    trailers.add("grpc-message", message);
+    trailers.constant("capstan-reason", to_text(end.reason));
+    if (!detail.empty()) trailers.add_unique("capstan-detail", detail);
+    *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    nghttp2_submit_trailer(h2, stream, trailers.data(), trailers.size());
+  }
+  return static_cast<ssize_t>(bytes);
 }
 
 // ---- Responses ----------------------------------------------------------------------------------

@@ -16,8 +16,6 @@
 
 namespace capstan::net {
 
-// etcd's own bound on what it receives: the request limit and half a MiB for everything around it.
-inline constexpr std::size_t kGrpcMessageBytesMax = kRequestBytesMax + 512 * 1024;
 inline constexpr std::size_t kGrpcStreamsMax = 4096;
 
 std::shared_ptr<Session> make_grpc_session(DoorContext& context, std::function<void()> wake);

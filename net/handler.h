@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "core/request.h"
 #include "core/time.h"
 #include "core/types.h"
+#include "core/watch.h"
 
 namespace capstan::net {
 
@@ -62,6 +64,9 @@ class Handler {
 
   // `answer` is called exactly once unless the node stops first.
   virtual void handle(Request request, Answer answer) = 0;
+
+  // Opens a stream of watches; nullptr where there are none. The door drops it when its client goes.
+  virtual std::unique_ptr<WatchStream> watch(WatchOptions options) = 0;
 
   virtual Health health() = 0;
 

@@ -78,6 +78,10 @@ void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
     const Absence absence = absence_of("/etcdserverpb.KV/Compact", context.options.mode);
     return answer(gateway_error(absence.code, absence.sentence));
   }
+  if (method == GrpcMethod::kWatch) {
+    return answer(gateway_error(GrpcCode::kUnimplemented,
+                                "watches over HTTP/1.1 are not in this build; gRPC has them"));
+  }
   if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));
   }

@@ -58,6 +58,9 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
 
   // net::Handler
   void handle(Request request, Answer answer) override;
+  std::unique_ptr<WatchStream> watch(WatchOptions options) override {
+    return machine->watch(std::move(options));
+  }
   net::Health health() override;
   std::string metrics_text() override;
   void lab(net::LabCommand command, net::LabAnswer answer) override;

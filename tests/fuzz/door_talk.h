@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "core/check.h"
 #include "net/session.h"
+#include "tests/support/echo_watch.h"
 #include "tests/support/fake_handler.h"
 
 namespace capstan::test {
@@ -17,6 +20,9 @@ void talk(Make make, ByteView stream, std::size_t piece, bool defer) {
   FakeHandler handler;
   handler.keep_requests = false;
   handler.defer_answers = defer;
+  handler.open_watch = [](WatchOptions options) {
+    return std::make_unique<EchoWatch>(std::move(options));
+  };
   const net::DoorOptions options;
   net::DoorContext context{handler, options, {}, 1};
   auto session = make(context, [] {});

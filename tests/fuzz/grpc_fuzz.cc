@@ -18,6 +18,8 @@ namespace {
 using namespace capstan;
 using namespace capstan::test;
 
+constexpr std::string_view kWatchPath = "/etcdserverpb.Watch/Watch";
+
 struct Call {
   const char* path;
   net::GrpcMethod method;
@@ -43,7 +45,7 @@ const Call& call_of(std::uint8_t number) {
   return calls[number % std::size(calls)];
 }
 
-Reached messages("protobuf");
+Reached messages("protobuf"), watches("watch messages");
 
 // The message alone, without HTTP/2 around it.
 void decode(const Call& call, ByteView message) {
@@ -57,6 +59,19 @@ std::string edited(std::string message, Reader& script) {
   return message;
 }
 
+// A message of a client that watches.
+std::string watch_message(Reader& script) {
+  static const std::string create = pb_bytes(
+      1, pb_bytes(1, "a") + pb_bytes(2, "b") + pb_number(3, 2) + pb_number(5, 1) + pb_number(8, 1));
+  const std::uint8_t kind = script.u8();
+  std::string message = kind % 4 == 0   ? std::string(script.raw(script.u8()))
+                        : kind % 4 == 1 ? pb_bytes(2, pb_number(1, kind))
+                        : kind % 4 == 2 ? pb_bytes(3, "")
+                                        : edited(create, script);
+  watches.saw(net::decode_watch_asked(message).has_value());
+  return message;
+}
+
 // The stream that a script describes.
 std::string stream_of(Reader& script) {
   std::string out(kPreface);
@@ -64,7 +79,7 @@ std::string stream_of(Reader& script) {
   std::uint32_t stream = 1;
   while (!script.done() && script.ok() && out.size() < 256 * 1024) {
     const std::uint8_t step = script.u8();
-    switch (step % 4) {
+    switch (step % 5) {
       case 0:
         out += script.raw(script.u8());
         break;
@@ -73,10 +88,18 @@ std::string stream_of(Reader& script) {
         out += h2_frame(type, flags, on, script.raw(script.u8()));
         break;
       }
+      case 2: {  // a call that goes on: later DATA frames of the script may be its
+        out += h2_frame(kHeaders, kEndHeaders, stream, h2_headers(call_headers(kWatchPath)));
+        for (unsigned more = step / 5 % 4 + 1; more > 0; --more) {
+          out += h2_frame(kData, 0, stream, grpc_message(watch_message(script)));
+        }
+        stream += 2;
+        break;
+      }
       default: {
-        const Call& call = call_of(step / 4);
-        const std::string message = step % 4 == 2 ? std::string(script.raw(script.u8()))
-                                                  : edited(call.message, script);
+        const Call& call = call_of(step / 5);
+        const std::string message =
+            step % 5 == 3 ? std::string(script.raw(script.u8())) : edited(call.message, script);
         decode(call, message);
         out += h2_call(stream, call.path, message);
         stream += 2;

@@ -2,7 +2,9 @@
 // content, and knobs for what a real node does rarely.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,7 +28,13 @@ class FakeHandler final : public net::Handler {
   std::vector<Request> requests;
   std::uint64_t handled = 0;
 
+  // What watch() opens; nothing, and there are no watches.
+  std::function<std::unique_ptr<WatchStream>(WatchOptions)> open_watch;
+
   void handle(Request request, Answer answer) override;
+  std::unique_ptr<WatchStream> watch(WatchOptions options) override {
+    return open_watch ? open_watch(std::move(options)) : nullptr;
+  }
   net::Health health() override;
   std::string metrics_text() override;
   void lab(net::LabCommand command, net::LabAnswer answer) override;
