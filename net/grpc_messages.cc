@@ -357,6 +357,15 @@ void append_message(const google::protobuf::Message& message, std::size_t bytes,
       reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
 }
 
+std::string as_json(const google::protobuf::Message& message) {
+  std::string out;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &out, options);
+  CAPSTAN_ASSERT(status.ok());
+  return out;
+}
+
 // Calls `use` with the reply as its protobuf message. The body is of the method's kind: the handler
 // answers what was asked.
 template <class M, class Body, class Use>
@@ -446,12 +455,12 @@ void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
   });
 }
 
-Result<WatchAsked> decode_watch_asked(ByteView protobuf) {
+namespace {
+
+Result<WatchAsked> decode_watch(ByteView bytes, Parse parse) {
   ScratchArena arena;
   auto* message = Arena::CreateMessage<pb::WatchRequest>(arena.get());
-  if (Status status = from_protobuf(*message, protobuf); !status) {
-    return std::unexpected(status.error());
-  }
+  if (Status status = parse(*message, bytes); !status) return std::unexpected(status.error());
   switch (message->request_union_case()) {
     case pb::WatchRequest::kCreateRequest:
       return to_watch(*message->mutable_create_request());
@@ -465,16 +474,35 @@ Result<WatchAsked> decode_watch_asked(ByteView protobuf) {
   return WatchAsked{};
 }
 
+void fill(pb::WatchResponse& to, WatchMessage& message) {
+  fill(*to.mutable_header(), message.header);
+  to.set_watch_id(message.id);
+  to.set_created(message.created);
+  to.set_canceled(message.canceled);
+  to.set_cancel_reason(std::move(message.cancel_reason));
+  to.set_compact_revision(static_cast<std::int64_t>(message.compacted.value));
+  for (WatchEvent& event : message.events) fill(*to.add_events(), event);
+}
+
+}  // namespace
+
+Result<WatchAsked> decode_watch_asked(ByteView protobuf) {
+  return decode_watch(protobuf, from_protobuf);
+}
+
+Result<WatchAsked> decode_watch_json(ByteView json) { return decode_watch(json, from_json); }
+
+std::string encode_watch_json(WatchMessage& message) {
+  ScratchArena arena;
+  auto* to = Arena::CreateMessage<pb::WatchResponse>(arena.get());
+  fill(*to, message);
+  return as_json(*to);
+}
+
 void encode_watch_message(WatchMessage& message, std::string& out) {
   ScratchArena arena;
   auto* to = Arena::CreateMessage<pb::WatchResponse>(arena.get());
-  fill(*to->mutable_header(), message.header);
-  to->set_watch_id(message.id);
-  to->set_created(message.created);
-  to->set_canceled(message.canceled);
-  to->set_cancel_reason(std::move(message.cancel_reason));
-  to->set_compact_revision(static_cast<std::int64_t>(message.compacted.value));
-  for (WatchEvent& event : message.events) fill(*to->add_events(), event);
+  fill(*to, message);
   const std::size_t bytes = to->ByteSizeLong();
   if (!message.may_split || bytes <= kGrpcMessageBytesMax) return append_message(*to, bytes, out);
   // Events one by one into parts of at most that size; a single one is not divided.
@@ -499,12 +527,8 @@ void encode_watch_message(WatchMessage& message, std::string& out) {
 
 std::string encode_etcd_json(GrpcMethod method, Reply& reply) {
   std::string out;
-  with_message(method, reply, [&out](const google::protobuf::Message& message) {
-    google::protobuf::util::JsonPrintOptions options;
-    options.preserve_proto_field_names = true;
-    const auto status = google::protobuf::util::MessageToJsonString(message, &out, options);
-    CAPSTAN_ASSERT(status.ok());
-  });
+  with_message(method, reply,
+               [&out](const google::protobuf::Message& message) { out = as_json(message); });
   return out;
 }
 

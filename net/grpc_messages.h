@@ -59,8 +59,10 @@ struct CancelWatch {
 struct AskProgress {};
 using WatchAsked = std::variant<std::monostate, WatchRequest, CancelWatch, AskProgress>;
 Result<WatchAsked> decode_watch_asked(ByteView protobuf);  // kMalformed
+Result<WatchAsked> decode_watch_json(ByteView json);       // likewise
 // Appends one gRPC message or, if it may be split and is larger than kGrpcMessageBytesMax, several.
 void encode_watch_message(WatchMessage& message, std::string& out);
+std::string encode_watch_json(WatchMessage& message);
 
 // The version etcd's tools want to see; Capstan's own is in /version and in `capstan status`.
 inline constexpr std::string_view kEtcdVersion = "3.4.23";

@@ -1,6 +1,7 @@
 #include "net/http_routes.h"
 
 #include <charconv>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -72,16 +73,74 @@ std::string capstan_headers(const Reply& reply, bool writes, const Handler& hand
   return out;
 }
 
+// Messages of a watch as lines, as etcd's gateway writes them.
+class WatchLines final : public HttpStream {
+ public:
+  WatchLines(std::unique_ptr<WatchStream> stream, std::shared_ptr<std::function<void()>> ready)
+      : stream_(std::move(stream)), ready_(std::move(ready)) {}
+
+  std::optional<std::string> next() override {
+    if (last_) return std::exchange(last_, std::nullopt);
+    if (stream_ == nullptr) return std::nullopt;
+    std::optional<WatchMessage> message = stream_->next();
+    if (!message) return std::nullopt;
+    if (message->end) {
+      end(message->end->reason);
+      return std::exchange(last_, std::nullopt);
+    }
+    const bool over = message->canceled;  // it was the only one
+    std::string line = "{\"result\":" + encode_watch_json(*message) + "}\n";
+    if (over) stream_.reset();
+    return line;
+  }
+  bool ended() const override { return stream_ == nullptr && !last_; }
+  void stop() override {
+    if (stream_ != nullptr) end(Reason::kShuttingDown);
+  }
+  void on_ready(std::function<void()> ready) override { *ready_ = std::move(ready); }
+
+ private:
+  void end(Reason reason) {
+    const GrpcStatus status = grpc_status_of(Outcome::kFailed, reason);
+    const nlohmann::ordered_json error{{"grpc_code", static_cast<int>(status.code)},
+                                       {"http_code", http_status_of(status.code)},
+                                       {"message", status.text}};
+    last_ = nlohmann::ordered_json{{"error", error}}.dump() + '\n';
+    stream_.reset();
+  }
+  std::unique_ptr<WatchStream> stream_;
+  std::shared_ptr<std::function<void()>> ready_;  // called by the stream; the session's
+  std::optional<std::string> last_;
+};
+
+// One watch a request: what else etcd's stream takes needs a client that goes on talking.
+void route_watch(DoorContext& context, const HttpRequest& request, HttpAnswer answer) {
+  Result<WatchAsked> asked = decode_watch_json(request.body);
+  if (!asked) return answer(gateway_error(GrpcCode::kInvalidArgument, asked.error().context));
+  auto* create = std::get_if<WatchRequest>(&*asked);
+  if (create == nullptr) {
+    return answer(
+        gateway_error(GrpcCode::kInvalidArgument, "a watch over HTTP/1.1 is one create_request"));
+  }
+  const auto ready = std::make_shared<std::function<void()>>([] {});
+  std::unique_ptr<WatchStream> stream = context.handler.watch({.ready = [ready] { (*ready)(); }});
+  if (stream == nullptr) {
+    const Absence absence = absence_of("/etcdserverpb.Watch/Watch", context.options.mode);
+    return answer(gateway_error(absence.code, absence.sentence));
+  }
+  stream->create(std::move(*create));
+  HttpReply reply;
+  reply.stream = std::make_unique<WatchLines>(std::move(stream), ready);
+  answer(std::move(reply));
+}
+
 void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
                    HttpAnswer answer) {
   if (method == GrpcMethod::kCompact) {
     const Absence absence = absence_of("/etcdserverpb.KV/Compact", context.options.mode);
     return answer(gateway_error(absence.code, absence.sentence));
   }
-  if (method == GrpcMethod::kWatch) {
-    return answer(gateway_error(GrpcCode::kUnimplemented,
-                                "watches over HTTP/1.1 are not in this build; gRPC has them"));
-  }
+  if (method == GrpcMethod::kWatch) return route_watch(context, request, std::move(answer));
   if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));
   }

@@ -3,10 +3,12 @@
 //
 //   GET  /health /livez /readyz[?verbose] /version /metrics
 //   POST /v3/kv/{range,put,deleterange,txn} /v3/maintenance/status /v3/cluster/member/list
-//   POST /api/v1/kv /api/v1/lab   GET /api/v1/{status,members,conflicts,books}
+//   /v3/watch POST /api/v1/kv /api/v1/lab   GET /api/v1/{status,members,conflicts,books}
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "net/session.h"
@@ -21,11 +23,25 @@ struct HttpRequest {
   std::string body;
 };
 
+// A body that goes on. It is pulled, so that a client that does not read costs no memory.
+class HttpStream {
+ public:
+  virtual ~HttpStream() = default;
+  // Its next piece; nullopt: nothing now, or nothing any more.
+  virtual std::optional<std::string> next() = 0;
+  virtual bool ended() const = 0;
+  // The node stops: one last piece may say so.
+  virtual void stop() = 0;
+  // `ready` takes a note that next() may have something. What came before is asked for anyway.
+  virtual void on_ready(std::function<void()> ready) = 0;
+};
+
 struct HttpReply {
   int status = 200;
   std::string content_type = "application/json";
   std::string headers = {};  // more of them, each "Name: value\r\n"
   std::string body = {};
+  std::unique_ptr<HttpStream> stream = {};  // in place of a body
 };
 using HttpAnswer = std::move_only_function<void(HttpReply)>;
 

@@ -3,7 +3,10 @@
 #include <http_parser.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/check.h"
@@ -53,13 +56,15 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
   std::size_t requests_in_flight() const override { return pipe_.size(); }
 
  private:
-  // A request that was routed, in order of arrival; `bytes` is its whole answer once it is there.
+  // A request that was routed, in order of arrival; `bytes` is its whole answer once it is there,
+  // or what is left to send of one that goes on.
   struct Slot {
     std::uint64_t number = 0;
     bool ready = false;
     bool keep_alive = true;
     bool head = false;
     std::string bytes = {};
+    std::unique_ptr<HttpStream> stream = {};
   };
 
   static const http_parser_settings& settings();
@@ -75,6 +80,11 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
 
   void parse();
   void answer(std::uint64_t number, HttpReply reply);
+  bool take_chunk(Slot& slot);
+  void add_waiting(std::size_t bytes) {
+    waiting_out_bytes_ += bytes;
+    context().counts.waiting_out_bytes += bytes;
+  }
   void give_back() { context().give_buffer(std::exchange(budget_, 0)); }
   // The last thing this connection will say.
   void say_and_close(HttpReply reply);
@@ -277,15 +287,44 @@ void HttpSession::answer(std::uint64_t number, HttpReply reply) {
   slot.ready = true;
   slot.bytes = "HTTP/1.1 " + std::to_string(reply.status) + ' ';
   slot.bytes += status_phrase(reply.status);
-  slot.bytes += "\r\nContent-Type: " + reply.content_type +
-                "\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\n";
+  slot.bytes += "\r\nContent-Type: " + reply.content_type;
+  if (reply.stream != nullptr) {
+    slot.bytes += "\r\nTransfer-Encoding: chunked\r\n";
+  } else {
+    slot.bytes += "\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\n";
+  }
   slot.bytes += reply.headers;
   if (!slot.keep_alive) slot.bytes += "Connection: close\r\n";
   slot.bytes += "\r\n";
   if (!slot.head) slot.bytes += reply.body;
-  waiting_out_bytes_ += slot.bytes.size();
-  context().counts.waiting_out_bytes += slot.bytes.size();
+  add_waiting(slot.bytes.size());
+  if (reply.stream != nullptr && !slot.head) {
+    slot.stream = std::move(reply.stream);
+    slot.stream->on_ready([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->wake();
+    });
+  }
   wake();
+}
+
+// The next chunk of an answer that goes on; false: nothing now.
+bool HttpSession::take_chunk(Slot& slot) {
+  std::optional<std::string> piece = slot.stream->next();
+  if (!piece && !slot.stream->ended()) return false;
+  sent_ = 0;
+  slot.bytes.clear();
+  if (piece && !piece->empty()) {
+    char size[20];
+    slot.bytes.assign(
+        size, static_cast<std::size_t>(std::snprintf(size, sizeof size, "%zx\r\n", piece->size())));
+    slot.bytes += *piece + "\r\n";
+  }
+  if (slot.stream->ended()) {
+    slot.bytes += "0\r\n\r\n";
+    slot.stream.reset();
+  }
+  add_waiting(slot.bytes.size());
+  return true;
 }
 
 void HttpSession::produce(std::string& out, std::size_t room) {
@@ -299,6 +338,10 @@ void HttpSession::produce(std::string& out, std::size_t room) {
     waiting_out_bytes_ -= rest.size();
     context().counts.waiting_out_bytes -= rest.size();
     if (sent_ < slot.bytes.size()) return;
+    if (slot.stream != nullptr) {
+      if (!take_chunk(slot)) return;
+      continue;
+    }
     sent_ = 0;
     last_active_ = context().now;
     pipe_.pop_front();
@@ -312,7 +355,10 @@ void HttpSession::shut() {
   deaf_ = true;
   unparsed_.clear();
   give_back();
-  for (Slot& slot : pipe_) slot.keep_alive = false;
+  for (Slot& slot : pipe_) {
+    slot.keep_alive = false;
+    if (slot.stream != nullptr) slot.stream->stop();
+  }
   wake();
 }
 

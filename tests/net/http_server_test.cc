@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/net/http_script.h"
+#include "tests/support/echo_watch.h"
 
 namespace capstan::net {
 
@@ -251,6 +252,86 @@ TEST_CASE("http: at shut-down the request in flight is still answered") {
   CHECK(status_in(last) == 200);
   CHECK(last.find("Connection: close") != std::string::npos);
   CHECK(script.session->finished());
+}
+
+namespace {
+
+const std::string kWatch = R"({"create_request":{"key":"YQ==","range_end":"Yg==","watch_id":"7"}})";
+
+std::string chunk(const std::string& text) {
+  char size[20];
+  std::snprintf(size, sizeof size, "%zx", text.size());
+  return size + ("\r\n" + text) + "\r\n";
+}
+
+}  // namespace
+
+TEST_CASE("http: a watch is an answer that goes on, a line a message") {
+  HttpScript script;
+  EchoWatch* echo = nullptr;
+  script.handler.open_watch = [&](WatchOptions options) {
+    auto made = std::make_unique<EchoWatch>(std::move(options));
+    echo = made.get();
+    return made;
+  };
+  const std::string began = script.post("/v3/watch", kWatch);
+  CHECK(status_in(began) == 200);
+  CHECK(began.find("Transfer-Encoding: chunked\r\n") != std::string::npos);
+  CHECK(began.find("Content-Length") == std::string::npos);
+  CHECK(body_in(began) ==
+        chunk("{\"result\":{\"header\":{},\"watch_id\":\"7\",\"created\":true}}\n") +
+            chunk("{\"result\":{\"header\":{},\"watch_id\":\"7\",\"events\":[{\"kv\":{\"key\":"
+                  "\"YQ==\"}},{\"kv\":{\"value\":\"Yg==\"}}]}}\n"));
+  CHECK(script.hear().empty());
+  // The next request waits; nothing is closed for being quiet.
+  script.context.now += 2 * script.options.http_idle_timeout;
+  script.session->tick();
+  CHECK(script.get("/livez").empty());
+  echo->cancel(7);
+  const std::string ended = script.hear();
+  CHECK(ended.starts_with(
+      chunk("{\"result\":{\"header\":{},\"watch_id\":\"7\",\"canceled\":true}}\n").substr(0, 40)));
+  CHECK(ended.find("\r\n0\r\n\r\nHTTP/1.1 200 OK") != std::string::npos);
+  CHECK(script.context.counts.waiting_out_bytes == 0);
+}
+
+TEST_CASE("http: a watch that cannot be is refused, one of a node that stops ends with a line") {
+  HttpScript script;
+  CHECK(status_in(script.post("/v3/watch", kWatch)) == 501);  // this node has none
+  script.handler.open_watch = [](WatchOptions options) {
+    return std::make_unique<EchoWatch>(std::move(options));
+  };
+  CHECK(status_in(script.post("/v3/watch", "{}")) == 400);
+  CHECK(status_in(script.post("/v3/watch", R"({"cancel_request":{}})")) == 400);
+  CHECK(status_in(script.post("/v3/watch", "{")) == 400);
+  CHECK(status_in(script.post("/v3/watch", kWatch)) == 200);
+  script.session->shut();
+  const std::string last = script.hear();
+  CHECK(
+      last.find(
+          R"({"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: server stopped"}})") !=
+      std::string::npos);
+  CHECK(last.ends_with("\r\n0\r\n\r\n"));
+  CHECK(script.session->finished());
+}
+
+TEST_CASE("http: a client that leaves takes its watch along") {
+  int open = 0;
+  struct Counted final : WatchStream {
+    explicit Counted(int& open) : open_(open) { ++open_; }
+    ~Counted() override { --open_; }
+    void create(WatchRequest) override {}
+    void cancel(std::int64_t) override {}
+    void ask_progress() override {}
+    std::optional<WatchMessage> next() override { return std::nullopt; }
+    int& open_;
+  };
+  HttpScript script;
+  script.handler.open_watch = [&](WatchOptions) { return std::make_unique<Counted>(open); };
+  script.post("/v3/watch", kWatch);
+  CHECK(open == 1);
+  script.session.reset();
+  CHECK(open == 0);
 }
 
 }  // namespace capstan::net
