@@ -118,7 +118,7 @@ address() {
   # shellcheck disable=SC2086 # a list of words
   configure_and_build build-asan $clang -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
     -DCAPSTAN_MUTANTS=ON -- capstan all_tests || return
-  # Five times as slow, so these two walk shorter here; `release` and `fuzz` walk them in full.
+  # Five times as slow, so these walk shorter here; `release` and `fuzz` walk them in full.
   rooms build-asan 'asan ' CAPSTAN_MUTATIONS=20000 CAPSTAN_AP_SCHEDULES=100 \
     UBSAN_OPTIONS="print_stacktrace=1:log_path=$findings/ubsan" ASAN_OPTIONS="log_path=$findings/asan"
   suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-asan/tests/sim"

@@ -2,16 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
+#include "tests/support/asked.h"
 
 namespace capstan::ap::test {
 namespace {
-
-// CAPSTAN_AP_SCHEDULES=N runs N of each kind instead.
-std::uint64_t schedules(std::uint64_t usual) {
-  const char* asked = std::getenv("CAPSTAN_AP_SCHEDULES");
-  return asked == nullptr ? usual : std::strtoull(asked, nullptr, 10);
-}
 
 void run_all(ScheduleOptions options, std::uint64_t count) {
   Schedule::Counts total;
@@ -37,13 +31,15 @@ void run_all(ScheduleOptions options, std::uint64_t count) {
 }  // namespace
 
 TEST_CASE("schedules: three replicas agree and account for every write, whatever is lost") {
-  run_all({.nodes = 3}, schedules(600));
+  run_all({.nodes = 3}, capstan::test::ap_schedules(600));
 }
 
-TEST_CASE("schedules: four replicas do too") { run_all({.nodes = 4}, schedules(300)); }
+TEST_CASE("schedules: four replicas do too") {
+  run_all({.nodes = 4}, capstan::test::ap_schedules(300));
+}
 
 TEST_CASE("schedules: replicas agree although disks are wiped and put back from old copies") {
-  run_all({.nodes = 3, .wipes = true}, schedules(600));
+  run_all({.nodes = 3, .wipes = true}, capstan::test::ap_schedules(600));
 }
 
 }  // namespace capstan::ap::test

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -10,19 +9,11 @@
 #include "core/limits.h"
 #include "core/random.h"
 #include "tests/support/ap_messages.h"
+#include "tests/support/asked.h"
 
 using namespace capstan;
 using namespace capstan::ap;
 using namespace capstan::ap::samples;
-
-namespace {
-
-std::uint64_t mutations(std::uint64_t usual) {
-  const char* wanted = std::getenv("CAPSTAN_MUTATIONS");
-  return wanted == nullptr ? usual : std::strtoull(wanted, nullptr, 10);
-}
-
-}  // namespace
 
 TEST_CASE("ap codec: every kind comes back as it went, byte for byte") {
   const std::vector<Message> messages = all_kinds();
@@ -120,7 +111,7 @@ TEST_CASE("ap codec: no truncation and no mutation does harm; what decodes can b
   for (const std::string& seed : seeds) {
     for (std::size_t size = 0; size < seed.size(); size += 8) try_it(seed.substr(0, size));
   }
-  const std::uint64_t count = mutations(30'000);
+  const std::uint64_t count = test::mutations(30'000);
   for (std::uint64_t i = 0; i < count; ++i) {
     std::string bytes = seeds[rng.below(seeds.size())];
     for (auto flips = 1 + rng.below(4); flips > 0; --flips) {

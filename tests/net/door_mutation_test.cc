@@ -2,13 +2,12 @@
 // and leave the books of the door balanced. CAPSTAN_MUTATIONS sets the length of the run.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-
 #include "core/random.h"
 #include "net/grpc_messages.h"
 #include "net/json_api.h"
 #include "tests/net/h2_script.h"
 #include "tests/net/http_script.h"
+#include "tests/support/asked.h"
 
 namespace capstan::net {
 
@@ -16,10 +15,7 @@ using namespace test;
 
 namespace {
 
-int mutations() {
-  const char* wanted = std::getenv("CAPSTAN_MUTATIONS");
-  return wanted == nullptr ? 100'000 : std::atoi(wanted);
-}
+int runs() { return static_cast<int>(mutations(100'000)); }
 
 // Flips, cuts, doubles, moves and overwrites; sometimes nothing, so that the good path runs too.
 std::string mutated(std::string bytes, Rng& rng) {
@@ -93,7 +89,7 @@ TEST_CASE("door: mutated HTTP/2 does no harm, and good calls among it are answer
   const DoorOptions options;
   DoorContext context{handler, options, {}, 1};
   std::size_t most = 0;
-  for (int run = mutations(); run > 0; --run) {
+  for (int run = runs(); run > 0; --run) {
     handler.defer_answers = rng.chance(0.2);
     auto session = make_grpc_session(context, [] {});
     most = std::max(most, converse(*session, start + mutated(calls, rng), rng));
@@ -103,7 +99,7 @@ TEST_CASE("door: mutated HTTP/2 does no harm, and good calls among it are answer
     REQUIRE(context.counts.buffered_bytes == 0);
     REQUIRE(context.counts.waiting_out_bytes == 0);
   }
-  CHECK(handler.handled > static_cast<std::uint64_t>(mutations()) / 100);
+  CHECK(handler.handled > static_cast<std::uint64_t>(runs()) / 100);
   CHECK(most < 64 * 1024);
 }
 
@@ -120,13 +116,13 @@ TEST_CASE("door: mutated protobuf is decoded or refused") {
                         {GrpcMethod::kMemberList, pb_number(1, 1)}};
   Rng rng(11);
   int decoded = 0, refused = 0;
-  for (int run = mutations(); run > 0; --run) {
+  for (int run = runs(); run > 0; --run) {
     const Seed& seed = seeds[rng.below(std::size(seeds))];
     const Result<RequestBody> body = decode_etcd_request(seed.method, mutated(seed.bytes, rng));
     ++(body ? decoded : refused);
   }
-  CHECK(decoded > mutations() / 100);
-  CHECK(refused > mutations() / 100);
+  CHECK(decoded > runs() / 100);
+  CHECK(refused > runs() / 100);
 }
 
 TEST_CASE("door: mutated HTTP/1.1 does no harm, and every whole request is answered") {
@@ -144,7 +140,7 @@ TEST_CASE("door: mutated HTTP/1.1 does no harm, and every whole request is answe
   const DoorOptions options;
   DoorContext context{handler, options, {}, 1};
   std::size_t most = 0;
-  for (int run = mutations(); run > 0; --run) {
+  for (int run = runs(); run > 0; --run) {
     handler.defer_answers = rng.chance(0.2);
     auto session = make_http_session(context, [] {});
     most = std::max(most, converse(*session, mutated(requests, rng), rng));
@@ -154,8 +150,8 @@ TEST_CASE("door: mutated HTTP/1.1 does no harm, and every whole request is answe
     REQUIRE(context.counts.buffered_bytes == 0);
     REQUIRE(context.counts.waiting_out_bytes == 0);
   }
-  CHECK(handler.handled > static_cast<std::uint64_t>(mutations()) / 100);
-  CHECK(context.counts.protocol_errors > static_cast<std::uint64_t>(mutations()) / 100);
+  CHECK(handler.handled > static_cast<std::uint64_t>(runs()) / 100);
+  CHECK(context.counts.protocol_errors > static_cast<std::uint64_t>(runs()) / 100);
   CHECK(most < 64 * 1024);
 }
 
@@ -180,7 +176,7 @@ TEST_CASE("door: mutated JSON is decoded or refused, on both sides of the API") 
   };
   Rng rng(13);
   int decoded = 0, refused = 0;
-  for (int run = mutations(); run > 0; --run) {
+  for (int run = runs(); run > 0; --run) {
     const std::string json = mutated(requests[rng.below(std::size(requests))], rng);
     bool any = decode_api_request(json).has_value();
     any |= decode_api_lab(json).has_value();
@@ -190,8 +186,8 @@ TEST_CASE("door: mutated JSON is decoded or refused, on both sides of the API") 
       (void)decode_api_reply(mutated(replies[rng.below(replies.size())], rng));
     }
   }
-  CHECK(decoded > mutations() / 100);
-  CHECK(refused > mutations() / 100);
+  CHECK(decoded > runs() / 100);
+  CHECK(refused > runs() / 100);
 }
 
 }  // namespace capstan::net

@@ -3,13 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/random.h"
+#include "tests/support/asked.h"
 
 namespace capstan::net {
 namespace {
@@ -188,12 +188,6 @@ std::string mutated(std::string wire, Rng& rng) {
   return wire;
 }
 
-// CAPSTAN_MUTATIONS=10000000 for the long run.
-int mutations() {
-  const char* wanted = std::getenv("CAPSTAN_MUTATIONS");
-  return wanted == nullptr ? 100'000 : std::atoi(wanted);
-}
-
 TEST_CASE("frame: 100 000 mutated streams do no harm, and only frames that were sent come out") {
   Rng rng(20'26);
   std::vector<Taken> sent;
@@ -202,7 +196,7 @@ TEST_CASE("frame: 100 000 mutated streams do no harm, and only frames that were 
     sent.push_back({static_cast<FrameKind>(1 + i), random_bytes(rng, rng.below(300))});
     wires.push_back(encode_frame(sent.back().kind, kCluster, sent.back().payload));
   }
-  const std::size_t runs = static_cast<std::size_t>(mutations());
+  const std::size_t runs = test::mutations(100'000);
   std::size_t frames = 0, errors = 0, forged = 0, capacity = 0;
   for (std::size_t run = 0; run < runs; ++run) {
     std::string wire;
