@@ -119,7 +119,7 @@ address() {
   configure_and_build build-asan $clang -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
     -DCAPSTAN_MUTANTS=ON -- capstan all_tests || return
   # Five times as slow, so these walk shorter here; `release` and `fuzz` walk them in full.
-  rooms build-asan 'asan ' CAPSTAN_MUTATIONS=20000 CAPSTAN_AP_SCHEDULES=100 \
+  rooms build-asan 'asan ' CAPSTAN_SHARE=20 \
     UBSAN_OPTIONS="print_stacktrace=1:log_path=$findings/ubsan" ASAN_OPTIONS="log_path=$findings/asan"
   suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-asan/tests/sim"
 }
@@ -130,7 +130,7 @@ thread() {
   configure_and_build build-tsan -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=thread \
     -- capstan core_tests net_tests node_tests || return
   for room in core net node; do
-    suite "tsan $room" env CAPSTAN_MUTATIONS=20000 \
+    suite "tsan $room" env CAPSTAN_SHARE=20 \
       TSAN_OPTIONS="halt_on_error=1:log_path=$findings/tsan" \
       "$here/build-tsan/tests/${room}_tests" --test-case-exclude='wal:*'
   done

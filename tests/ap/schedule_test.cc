@@ -31,15 +31,15 @@ void run_all(ScheduleOptions options, std::uint64_t count) {
 }  // namespace
 
 TEST_CASE("schedules: three replicas agree and account for every write, whatever is lost") {
-  run_all({.nodes = 3}, capstan::test::ap_schedules(600));
+  run_all({.nodes = 3}, capstan::test::share_of(600));
 }
 
 TEST_CASE("schedules: four replicas do too") {
-  run_all({.nodes = 4}, capstan::test::ap_schedules(300));
+  run_all({.nodes = 4}, capstan::test::share_of(300));
 }
 
 TEST_CASE("schedules: replicas agree although disks are wiped and put back from old copies") {
-  run_all({.nodes = 3, .wipes = true}, capstan::test::ap_schedules(600));
+  run_all({.nodes = 3, .wipes = true}, capstan::test::share_of(600));
 }
 
 }  // namespace capstan::ap::test

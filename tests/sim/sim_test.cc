@@ -184,7 +184,7 @@ TEST_CASE("ap: hundreds of seeds of faults end with equal nodes and every write 
   BatchOptions options;
   options.mode = Mode::kAp;
   options.seed = 1'000'000;
-  options.count = test::ap_schedules(500);
+  options.count = test::share_of(500);
   CHECK(run_batch(options) == 0);
 }
 

@@ -9,11 +9,12 @@
 #include "doctest/doctest.h"
 #include "tests/sim/ap_oracle.h"
 #include "tests/sim/cluster.h"
+#include "tests/support/asked.h"
 
 namespace capstan::sim {
 namespace {
 
-constexpr int kSeeds = 25;
+const std::uint64_t kSeeds = test::share_of(25);
 constexpr std::uint32_t kWriter = 7;
 
 Options calm(Mode mode, int nodes) {
@@ -244,7 +245,7 @@ TEST_CASE("ap: every side takes every write, and all nodes are equal within 1 s 
   for (const auto& sides : cuts) {
     int nodes = 0;
     for (const auto& side : sides) nodes += static_cast<int>(side.size());
-    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    for (std::uint64_t seed = 1; seed <= test::share_of(6); ++seed) {
       CAPTURE(seed);
       CAPTURE(nodes);
       Story story(seed, Mode::kAp, nodes);
