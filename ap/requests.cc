@@ -35,6 +35,11 @@ Executed Requests::execute(const RequestBody& body) {
   } else if (const auto* request = std::get_if<TxnRequest>(&body)) {
     done.in_txn = true;
     if (!(no = refuse(*request))) done.reply.body = txn(*request, done);
+  } else if (std::holds_alternative<CompactRequest>(body)) {
+    no = refused(Reason::kNotInAp,
+                 "refused: an AP cluster has no common history, so there is no revision to compact "
+                 "up to. Nothing was changed, and nothing is needed: a node keeps one version of a "
+                 "key.");
   } else {
     no = refused(Reason::kInvalid, "refused: not a request for keys.");
   }

@@ -47,7 +47,8 @@ struct EngineConfig {
   std::size_t sync_list_keys = kSyncListKeys;      // AP: listed in one turn for a full join
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   WatchBounds watches;
-  std::uint64_t seed = 0;                          // of everything it draws
+  std::size_t sweep_changes = kSweepChanges;  // CP: looked at in one tick after a compaction
+  std::uint64_t seed = 0;                     // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;
 };
@@ -73,8 +74,8 @@ class Engine {
   // heartbeats it slept through before it counts them as missing.
   virtual void tick() = 0;
 
-  // Takes a Range, Put, DeleteRange, Txn, Conflicts or Books request. `answer` is called exactly
-  // once, now or in a later turn; never after the engine is destroyed.
+  // Takes a Range, Put, DeleteRange, Txn, Compact, Conflicts or Books request. `answer` is called
+  // exactly once, now or in a later turn; never after the engine is destroyed.
   virtual void submit(Request request, Answer answer) = 0;
 
   // Opens a stream of watches; nullptr where this engine has none.

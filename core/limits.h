@@ -38,6 +38,10 @@ inline constexpr std::size_t kWatchBytesMax = 1024 * 1024 * 1024;  // per node, 
 inline constexpr std::size_t kWatchAnswersMax = 200'000;  // of one stream, not taken by its reader
 inline constexpr Micros kWatchProgressInterval = 600 * kSecond;  // of quiet, if asked for
 
+// Compaction: what a node looks at in one tick, of changes and about of bytes
+inline constexpr std::size_t kSweepChanges = 1024;
+inline constexpr std::size_t kSweepBytes = 1024 * 1024;
+
 // Disk
 inline constexpr std::size_t kWalSegmentBytes = 64 * 1024 * 1024;
 inline constexpr std::size_t kWalSegmentBytesLab = 4 * 1024 * 1024;

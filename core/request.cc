@@ -99,7 +99,8 @@ bool is_write(const RequestBody& body) {
     return writes(txn->success) || writes(txn->failure);
   }
   return std::holds_alternative<PutRequest>(body) ||
-         std::holds_alternative<DeleteRangeRequest>(body);
+         std::holds_alternative<DeleteRangeRequest>(body) ||
+         std::holds_alternative<CompactRequest>(body);
 }
 
 Reply refused(Reason reason, std::string detail) {

@@ -80,6 +80,12 @@ struct RequestOp {
   std::variant<std::monostate, RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest> op;
 };
 
+// Forgets what history holds below a revision: of each key the newest version at or below it stays.
+struct CompactRequest {
+  std::int64_t revision = 0;
+  bool physical = false;  // answered only when what is forgotten has left this node's disk
+};
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -94,7 +100,8 @@ struct BooksRequest {};
 // ---- A request ----------------------------------------------------------------------------------
 
 using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest,
-                                 StatusRequest, MembersRequest, ConflictsRequest, BooksRequest>;
+                                 StatusRequest, MembersRequest, ConflictsRequest, BooksRequest,
+                                 CompactRequest>;
 
 struct Request {
   RequestBody body;
@@ -174,6 +181,8 @@ struct ResponseOp {
   Revision revision;  // of the sub-response's header
 };
 
+struct CompactResult {};
+
 struct PeerStatus {
   std::string name;
   MemberId id;
@@ -196,6 +205,7 @@ struct StatusResult {
   MemberId leader;
   std::uint64_t term = 0, index = 0, committed = 0, applied = 0;
   Revision revision;
+  Revision compacted;                       // CP: history begins here; 0: nothing was compacted
   std::vector<PeerStatus> peers;            // every configured member, itself included, list order
   int voters = 0, reachable = 0, quorum = 0;  // reachable counts itself
   Micros alone_for = -1;                    // CP: since when without quorum; AP: since some peer is gone; -1: not
@@ -236,7 +246,8 @@ struct BooksResult {
 };
 
 using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult,
-                               StatusResult, MembersResult, ConflictsResult, BooksResult>;
+                               StatusResult, MembersResult, ConflictsResult, BooksResult,
+                               CompactResult>;
 
 struct ReplyHeader {
   ClusterId cluster;
@@ -260,7 +271,7 @@ struct Reply {
 
 using Answer = std::move_only_function<void(Reply)>;
 
-// True if the request can change data (a txn with a put or delete in either branch counts).
+// True if the request can change the state (a txn with a put or delete in either branch counts).
 bool is_write(const RequestBody& body);
 
 // A refusal: certainly not applied.

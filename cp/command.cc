@@ -10,7 +10,14 @@ namespace {
 
 constexpr std::uint8_t kFormat = 1;
 
-enum class Kind : std::uint8_t { kPut = 1, kDelete = 2, kTxn = 3, kRange = 4, kEmpty = 5 };
+enum class Kind : std::uint8_t {
+  kPut = 1,
+  kDelete = 2,
+  kTxn = 3,
+  kRange = 4,
+  kEmpty = 5,
+  kCompact = 6
+};
 
 void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
 // Signed numbers are nearly always small and not negative, but must survive if they are.
@@ -170,6 +177,8 @@ RequestOp decode_op(Reader& in, std::size_t depth) {
       break;
     case Kind::kEmpty:
       return {};
+    case Kind::kCompact:
+      break;  // not within a transaction
   }
   in.reject();
   return {};
@@ -233,6 +242,9 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   } else if (const auto* erase = std::get_if<DeleteRangeRequest>(&body)) {
     put_kind(out, Kind::kDelete);
     encode(out, *erase);
+  } else if (const auto* compact = std::get_if<CompactRequest>(&body)) {
+    put_kind(out, Kind::kCompact);
+    put_signed(out, compact->revision);
   } else {
     const auto* txn = std::get_if<TxnRequest>(&body);
     CAPSTAN_ASSERT(txn != nullptr);
@@ -256,6 +268,9 @@ std::optional<Command> decode_command(ByteView bytes) {
       break;
     case Kind::kTxn:
       command.body = decode_txn(in, 1);
+      break;
+    case Kind::kCompact:
+      command.body = CompactRequest{.revision = read_signed(in)};
       break;
     default:
       in.reject();

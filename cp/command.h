@@ -29,10 +29,11 @@ struct PutView {
 struct Command {
   WriteId id;
   ByteView request_id;
-  std::variant<PutView, DeleteRangeRequest, TxnRequest> body;
+  std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest> body;
 };
 
-// `body` is a put, a delete or a transaction (asserted).
+// `body` is a put, a delete, a transaction or a compaction (asserted); of the last, whether it is
+// physical is no part: that concerns only the node that was asked.
 std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body);
 
 // nullopt: not a command. Never reads past the end, never recurses past kTxnDepthMax.

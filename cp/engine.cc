@@ -40,6 +40,7 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
   StateMachine::Position position = machine.load();
   if (position.config.voters.empty()) position.config = initial_config(config);
   checkpointed = applied = position.applied;
+  swept_on_disk = machine.mvcc().sweep_state().swept;
 
   Replayed replayed = replay(recovered, applied, position.config);
   for (const auto& [index, at] : replayed.positions) {
@@ -111,6 +112,7 @@ void Engine::State::tick() {
   watch_time();
   resend_forwards(false);
   pump_snapshot();
+  sweep();
   maybe_checkpoint();
   finish_stop();
 }
@@ -203,6 +205,7 @@ void Engine::State::describe(StatusResult& status) const {
   status.committed = raft->commit().value;
   status.applied = applied.index.value;
   status.revision = machine.revision();
+  status.compacted = machine.facts().compacted;
   status.voters = static_cast<int>(raft->config().voters.size());
   status.quorum = static_cast<int>(raft->quorum());
   status.reachable = static_cast<int>(in_reach());
@@ -250,6 +253,7 @@ void Engine::State::finish_stop() {
               : refusal(Reason::kShuttingDown,
                         "refused: " + config.name + " is stopping. Not applied; safe to retry."));
   }
+  answer_physical(true);
   queue.clear();
   std::exchange(stopped, nullptr)();
 }
@@ -295,6 +299,7 @@ Index Engine::applied() const { return state_->applied.index; }
 Index Engine::checkpointed() const { return state_->checkpointed.index; }
 Revision Engine::revision() const { return state_->machine.revision(); }
 std::uint64_t Engine::state_digest() const { return state_->machine.facts().digest; }
+const Mvcc& Engine::mvcc() const { return state_->machine.mvcc(); }
 void Engine::on_apply(std::function<void(const Entry&)> observer) {
   state_->observer = std::move(observer);
 }

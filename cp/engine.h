@@ -20,6 +20,7 @@
 #include <string>
 
 #include "core/engine.h"
+#include "cp/mvcc.h"
 #include "cp/ports.h"
 #include "cp/raft.h"
 
@@ -54,6 +55,7 @@ class Engine final : public capstan::Engine {
   Index checkpointed() const;
   Revision revision() const;
   std::uint64_t state_digest() const;
+  const Mvcc& mvcc() const;
   void on_apply(std::function<void(const Entry&)> observer);
 
  private:

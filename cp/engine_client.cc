@@ -128,8 +128,7 @@ void Engine::State::submit(Request request, Answer answer) {
       (txn != nullptr && is_read_only(*txn))) {
     return submit_read(std::move(request), std::move(answer));
   }
-  if (txn != nullptr || std::holds_alternative<PutRequest>(request.body) ||
-      std::holds_alternative<DeleteRangeRequest>(request.body)) {
+  if (is_write(request.body)) {
     return submit_write(std::move(request), std::move(answer));
   }
   answer(refusal(Reason::kNotSupported, "refused: CP keys have no conflicts and no books"));
@@ -139,12 +138,15 @@ void Engine::State::submit_write(Request request, Answer answer) {
   if (request.request_id.size() > kRequestIdBytesMax) {
     return answer(refusal(Reason::kInvalid, "refused: the request id is longer than 256 bytes"));
   }
-  const bool needs_space = !std::holds_alternative<DeleteRangeRequest>(request.body);
+  const auto* compact = std::get_if<CompactRequest>(&request.body);
+  const bool needs_space =
+      compact == nullptr && !std::holds_alternative<DeleteRangeRequest>(request.body);
   if (needs_space && !disk.writes_allowed()) {
-    return answer(refusal(Reason::kNoSpace,
-                          "refused: the disk of " + config.name +
-                              " is nearly full. Not applied; reads and deletes work. Free some "
-                              "space and it takes writes again by itself."));
+    return answer(
+        refusal(Reason::kNoSpace,
+                "refused: the disk of " + config.name +
+                    " is nearly full. Not applied; reads, deletes and compaction work. Free some "
+                    "space and it takes writes again by itself."));
   }
   if (lost_since >= 0) {
     return answer(
@@ -165,6 +167,10 @@ void Engine::State::submit_write(Request request, Answer answer) {
   write.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
                                                         : kRequestTimeout);
   write.needs_space = needs_space;
+  if (compact != nullptr && compact->physical && compact->revision > 0) {
+    write.physical = {static_cast<std::uint64_t>(compact->revision)};
+    write.physical_by = request.timeout > 0 ? now.monotonic + request.timeout : 0;
+  }
   writes.emplace_hint(writes.end(), sequence, std::move(write));
   queue.push_back(sequence);
 }
@@ -346,7 +352,8 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
       reason = Reason::kInvalid;
       detail = "refused: the leader cannot read the command";
     } else if (!disk.writes_allowed() &&
-               !std::holds_alternative<DeleteRangeRequest>(decoded->body)) {
+               !std::holds_alternative<DeleteRangeRequest>(decoded->body) &&
+               !std::holds_alternative<CompactRequest>(decoded->body)) {
       reason = Reason::kNoSpace;
       detail = "refused: the disk of " + config.name +
                ", the leader, is nearly full. Not applied. "
@@ -427,11 +434,11 @@ void Engine::State::answer_write(const Applied& applied_write, Index index) {
   if (applied_write.id.actor != actor) return;
   const auto at = writes.find(applied_write.id.sequence.value);
   if (at == writes.end()) return;  // its client was told `unknown` before
-  Answer answer = std::move(at->second.answer);
+  Write write = std::move(at->second);
   writes.erase(at);
   if (applied_write.refusal) {
     Reply out = refusal(applied_write.refusal->reason, applied_write.refusal->detail);
-    return answer(std::move(out));
+    return write.answer(std::move(out));
   }
   Reply out = reply();
   out.header.revision = applied_write.revision;
@@ -444,7 +451,8 @@ void Engine::State::answer_write(const Applied& applied_write, Index index) {
     for (const auto& [member, progress] : raft->progress()) have += progress.match >= index;
     out.replicas_have = std::max(out.replicas_have, have);
   }
-  answer(std::move(out));
+  if (write.physical) return hold_physical(std::move(write), std::move(out));
+  write.answer(std::move(out));
 }
 
 // Everything given to earlier terms lies before this entry or nowhere.

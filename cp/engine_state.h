@@ -26,6 +26,8 @@
 namespace capstan::cp {
 
 struct Engine::State {
+  struct Write;
+
   State(EngineConfig config, Base& base, Disk& disk, Sender& sender, const Recovered& recovered);
 
   // ---- engine.cc: turns
@@ -61,13 +63,19 @@ struct Engine::State {
   void on_read_reply(const ReadReply& reply);
   void resend_forwards(bool all);
 
+  // ---- engine_compaction.cc
+  void hold_physical(Write write, Reply reply);
+  void sweep();
+  bool sweep_may_begin();
+  void answer_physical(bool at_the_end = false);
+
   // ---- engine_storage.cc: disk, checkpoints, snapshots
   void write_out(Ready& ready);
   void append(std::vector<Record> records, std::optional<WriteNumber> write, Index last);
   void send_after_writes(std::vector<Outgoing> messages);
   Index apply_limit() const;
   void maybe_checkpoint();
-  void checkpoint_done(StateMachine::Position position);
+  void checkpoint_done(StateMachine::Position position, Revision swept);
   void begin_snapshots();
   void pump_snapshot();
   void end_snapshot(bool sent);
@@ -110,6 +118,8 @@ struct Engine::State {
     Micros deadline = 0;
     Term given;  // to the log or to the leader of this term; 0: queued
     bool needs_space = true;
+    Revision physical;       // a compaction up to there that is answered when it is on disk
+    Micros physical_by = 0;  // 0: however long it takes
   };
   struct Read {
     std::variant<RangeRequest, TxnRequest> body;
@@ -201,6 +211,17 @@ struct Engine::State {
 
   // Watches. Behind `machine`, of which they read.
   Watches watches{machine.mvcc(), config.watches, [this] { return reply().header; }};
+
+  // Compaction. `swept_unsaved`: the table holds removals that no checkpoint has taken yet.
+  Micros sweep_wanted_at = -1;
+  bool swept_unsaved = false;
+  Revision swept_on_disk;
+  struct Physical {
+    Answer answer;
+    Reply reply;
+    Micros since = 0, by = 0;
+  };
+  std::multimap<Revision, Physical> physical;  // applied; by what must be swept
 
   // Stop.
   bool stopping = false;

@@ -1,11 +1,15 @@
 #include "cp/history.h"
 
+#include <cstring>
+
 #include "core/check.h"
+#include "core/hash.h"
 
 namespace capstan::cp {
 namespace {
 
 constexpr std::uint8_t kPut = 1, kDelete = 2;
+constexpr std::uint8_t kDigested = 3;  // a digest, then one of the others
 
 }  // namespace
 
@@ -80,9 +84,12 @@ VersionHead read_head(Reader& in) {
   return head;
 }
 
-std::string encode_change(const ChangeView& change) {
+std::string encode_change(const ChangeView& change, std::uint64_t& digest) {
   std::string out;
-  out.reserve(48 + change.key.size() + change.value.size());
+  out.reserve(57 + change.key.size() + change.value.size());
+  put_u8(out, kDigested);
+  put_u64(out, 0);
+  const std::size_t begin = out.size();
   put_u8(out, change.head ? kPut : kDelete);
   put_place(out, change.prev);
   put_place(out, change.skip);
@@ -91,13 +98,19 @@ std::string encode_change(const ChangeView& change) {
     put_head(out, *change.head);
     out.append(change.value);
   }
+  digest = xxh3(ByteView(out).substr(begin), digest);
+  std::memcpy(out.data() + 1, &digest, sizeof digest);
   return out;
 }
 
 ChangeView decode_change(ByteView bytes) {
   Reader in(bytes);
-  const std::uint8_t kind = in.u8();
   ChangeView change;
+  std::uint8_t kind = in.u8();
+  if (kind == kDigested) {
+    change.digest = in.u64();
+    kind = in.u8();
+  }
   change.prev = read_place(in);
   change.skip = read_place(in);
   change.key = in.bytes();

@@ -64,7 +64,9 @@ struct Step {
 };
 Step step_from(const Tip& tip, Place at);
 
-// What stands at a place.
+// What stands at a place. `digest` covers every change of the store up to this one, in order:
+// XXH3-64 of the change seeded with the digest before it. nullopt: written before digests were
+// kept.
 struct VersionHead {
   std::uint64_t create = 0, version = 0;
   std::int64_t lease = 0;
@@ -72,10 +74,12 @@ struct VersionHead {
 struct ChangeView {
   Place prev, skip;
   ByteView key;
-  std::optional<VersionHead> head;  // nullopt: deleted
-  ByteView value;
+  std::optional<VersionHead> head = {};  // nullopt: deleted
+  ByteView value = {};
+  std::optional<std::uint64_t> digest = {};
 };
-std::string encode_change(const ChangeView& change);
+// `digest`: in, of all changes before; out, with this one.
+std::string encode_change(const ChangeView& change, std::uint64_t& digest);
 ChangeView decode_change(ByteView bytes);
 
 void put_head(std::string& out, const VersionHead& head);

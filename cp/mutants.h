@@ -7,17 +7,18 @@
 namespace capstan::cp {
 
 enum class Mutant {
-  kVoteNotSynced = 1,             // a vote leaves before it is durable, and is never written
-  kNoEmptyEntry = 5,              // a new leader does not append in its own term
-  kTruncateOnEveryAppend = 8,     // an old duplicate erases what came after it
-  kFollowerAcksEarly = 9,         // an acknowledgement leaves before its entries are durable
-  kLeaderCountsItselfEarly = 10,  // the leader's copy counts before it is durable
-  kRoundReused = 16,              // late acknowledgements confirm later reads
-  kReadBeforeFirstCommit = 17,    // a new leader answers before it knows what is committed
-  kQuorumIsHalf = 7,              // n / 2 instead of n / 2 + 1
-  kCheckpointAheadOfLog = 29,     // a checkpoint holds entries our own log may still lose
-  kWatchSplitsRevision = 37,      // two events of one transaction come in two messages
-  kProgressEarly = 38,            // a progress message names what was not sent yet
+  kVoteNotSynced = 1,                 // a vote leaves before it is durable, and is never written
+  kNoEmptyEntry = 5,                  // a new leader does not append in its own term
+  kTruncateOnEveryAppend = 8,         // an old duplicate erases what came after it
+  kFollowerAcksEarly = 9,             // an acknowledgement leaves before its entries are durable
+  kLeaderCountsItselfEarly = 10,      // the leader's copy counts before it is durable
+  kRoundReused = 16,                  // late acknowledgements confirm later reads
+  kReadBeforeFirstCommit = 17,        // a new leader answers before it knows what is committed
+  kQuorumIsHalf = 7,                  // n / 2 instead of n / 2 + 1
+  kCheckpointAheadOfLog = 29,         // a checkpoint holds entries our own log may still lose
+  kCompactionDropsNewestDelete = 36,  // a delete a watch may still begin at is swept away
+  kWatchSplitsRevision = 37,          // two events of one transaction come in two messages
+  kProgressEarly = 38,                // a progress message names what was not sent yet
 };
 
 struct Mutants {

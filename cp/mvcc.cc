@@ -5,7 +5,6 @@
 
 #include "core/check.h"
 #include "core/coding.h"
-#include "core/hash.h"
 
 namespace capstan::cp {
 namespace {
@@ -55,10 +54,8 @@ std::string Mvcc::append(ByteView key, const Tip& tip, std::optional<VersionHead
                          ByteView value) {
   const Place at{facts_.revision.value + 1, changes_++};
   Step step = step_from(tip, at);
-  const std::string change = encode_change({step.prev, step.skip, key, head, value});
-  // One more change of the history everybody must agree on.
-  facts_.digest = xxh3(change, facts_.digest);
-  table_.put(Space::kHistory, history_key(at), change);
+  table_.put(Space::kHistory, history_key(at),
+             encode_change({step.prev, step.skip, key, head, value}, facts_.digest));
   return std::move(step.tip);
 }
 
@@ -86,6 +83,9 @@ PutResult Mvcc::put(const PutView& put) {
     ++facts_.keys;
     if ((gone = table_.get(Space::kGone, put.key))) {
       tip = parse_gone(*gone);
+      // What a compaction may remove is no link of anything new, whether it is gone here already or
+      // not: members must go on alike.
+      if (tip.at.revision <= facts_.compacted.value) tip = {};
       table_.erase(Space::kGone, put.key);
     }
   }
@@ -143,6 +143,12 @@ std::string Mvcc::change_bytes(Place place) const {
   return *std::move(bytes);
 }
 
+std::optional<std::string> Mvcc::change_bytes_if_kept(Place place) const {
+  std::optional<std::string> bytes = table_.get(Space::kHistory, history_key(place));
+  CAPSTAN_ASSERT(bytes || place.revision < sweep_.target.value);
+  return bytes;
+}
+
 std::string Mvcc::value_at(ByteView key, Place place) const {
   std::string bytes = change_bytes(place);
   const ChangeView change = decode_change(bytes);
@@ -177,10 +183,11 @@ KeyValue Mvcc::key_value_of(Place place, const ChangeView& change) {
   return kv;
 }
 
-std::optional<KeyValue> Mvcc::before(const ChangeView& change) const {
-  if (!change.prev) return std::nullopt;
-  const std::string bytes = change_bytes(change.prev);
-  const ChangeView older = decode_change(bytes);
+std::optional<KeyValue> Mvcc::before(Place place, const ChangeView& change) const {
+  if (!change.prev || place.revision <= sweep_.target.value) return std::nullopt;
+  const std::optional<std::string> bytes = change_bytes_if_kept(change.prev);
+  if (!bytes) return std::nullopt;  // a delete
+  const ChangeView older = decode_change(*bytes);
   if (!older.head) return std::nullopt;
   return key_value_of(change.prev, older);
 }
@@ -219,8 +226,9 @@ bool Mvcc::show_at(ByteView key, const Tip& tip, Revision at, const VersionVisit
     return std::pair(change.prev, change.skip);
   });
   if (!place) return true;
-  const std::string bytes = change_bytes(place);
-  const ChangeView change = decode_change(bytes);
+  const std::optional<std::string> bytes = change_bytes_if_kept(place);
+  if (!bytes) return true;  // it was a delete: a key's newest put at or below a compaction stays
+  const ChangeView change = decode_change(*bytes);
   return !change.head || visit({key, *change.head, place, change.value});
 }
 

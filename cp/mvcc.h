@@ -1,7 +1,7 @@
 // Keys, versions and revisions with etcd's meaning, on core/table.h.
 //
 // The store begins at revision 1. A command that changes something adds one, and every key it
-// touches carries it as mod_revision. Nothing is forgotten before a compaction:
+// touches carries it as mod_revision. Nothing is forgotten before a compaction (below):
 //
 //   Space::kNow      key   -> create, version, lease, then the tip (cp/history.h)
 //   Space::kGone     key   -> the tip, if its newest change is a delete
@@ -11,10 +11,20 @@
 // counting and comparing never read values, and an old version is a few links away.
 //
 // Reading and writing touch no clock and no randomness: every member that applies the same commands
-// holds the same bytes. digest() covers each change in order.
+// gives the same answers. Facts::digest covers each change in order.
+//
+// A compaction only moves Facts::compacted, on every member at the same place of the log. What it
+// frees each removes for itself, a slice at a time (sweep()), and no answer depends on how far that
+// has come. It walks the changes since the last compaction and erases the change that each follows:
+//
+//      swept              target = compacted at its start
+//   ─────┼──────────●──────────┼──────────────►  changes
+//                   next       deletes below it go too; one exactly at it stays until the next,
+//                              since a watch may begin there
 //
 // Cost   put: one get and two puts of the table. Range: one row a key, and one read of history for
-//        each value returned; at an old revision O(log² changes since) for each key.
+//        each value returned; at an old revision O(log² changes since) for each key. Sweep: reads
+//        each change since the last compaction once, and erases at most one row for each.
 // Source etcd v3 API
 #pragma once
 
@@ -25,6 +35,7 @@
 #include <vector>
 
 #include "core/key_range.h"
+#include "core/limits.h"
 #include "core/request.h"
 #include "core/table.h"
 #include "cp/command.h"
@@ -37,15 +48,32 @@ class Mvcc {
   // What the state machine keeps beside the keys.
   struct Facts {
     Revision revision{1};
-    Revision compacted;  // history below is gone; 0: none
+    Revision compacted;  // nothing below it is answered; 0: none
     std::uint64_t keys = 0;
     std::uint64_t digest = 0;
+  };
+
+  // How far the removal of what is compacted has come here.
+  struct Sweep {
+    Revision swept;   // passes up to here are complete
+    Revision target;  // of the pass under way; swept: none is
+    Place next;       // where it goes on
+    bool under_way() const { return target != swept; }
+  };
+  // What one slice of it may look at.
+  struct SweepBudget {
+    std::size_t changes = kSweepChanges;
+    std::size_t bytes = kSweepBytes;  // about: a change is read whole
   };
 
   explicit Mvcc(Table& table) : table_(table) {}
 
   const Facts& facts() const { return facts_; }
-  void set_facts(const Facts& facts) { facts_ = facts; }
+  const Sweep& sweep_state() const { return sweep_; }
+  void set(const Facts& facts, const Sweep& sweep) {
+    facts_ = facts;
+    sweep_ = sweep;
+  }
 
   // ---- Writing: begin(), any of these, end(). All of it is one revision.
   void begin();
@@ -57,6 +85,14 @@ class Mvcc {
   // Store revision as a reader inside the command sees it.
   Revision revision() const { return {facts_.revision.value + (changes_ > 0 ? 1 : 0)}; }
 
+  // ---- Compaction (mvcc_compaction.cc)
+  // Refused below what is compacted, or at it, and in the future. The revision stays.
+  std::optional<Refusal> compact(std::int64_t revision);
+  // Begins a pass up to what is compacted; asserts that none is under way and that it is needed.
+  void begin_sweep();
+  // A slice of the pass under way.
+  void sweep(SweepBudget budget);
+
   // ---- Reading
   // Is this revision one we can read at? 0 or less: now.
   std::optional<Refusal> check_revision(std::int64_t revision) const;
@@ -67,9 +103,10 @@ class Mvcc {
   // Every change of the revisions [from, upto], in order, until `visit` returns false.
   using ChangeVisitor = std::function<bool(Place, const ChangeView&)>;
   void changes(Revision from, Revision upto, const ChangeVisitor& visit) const;
-  // What a change made of its key, and what the key was before: nullopt where it was not there.
+  // What a change made of its key, and what the key was before: nullopt where it was not there, or
+  // where that is being swept away.
   static KeyValue key_value_of(Place place, const ChangeView& change);
-  std::optional<KeyValue> before(const ChangeView& change) const;
+  std::optional<KeyValue> before(Place place, const ChangeView& change) const;
   // Every live key in the bounds, ascending, until `visit` returns false.
   void each(const KeyBounds& bounds, Values values,
             const std::function<bool(const KeyValue&)>& visit) const;
@@ -90,6 +127,8 @@ class Mvcc {
   // Shows the version of one key at `at`, if it was there then. False: the visitor has had enough.
   bool show_at(ByteView key, const Tip& tip, Revision at, const VersionVisitor& visit) const;
   std::string change_bytes(Place place) const;
+  // The same where it may have been swept away: nullopt.
+  std::optional<std::string> change_bytes_if_kept(Place place) const;
   // The value of the change of `key` at a place.
   std::string value_at(ByteView key, Place place) const;
   KeyValue read(const Version& version) const;
@@ -98,6 +137,7 @@ class Mvcc {
 
   Table& table_;
   Facts facts_;
+  Sweep sweep_;
   std::uint64_t changes_ = 0;  // of the command being run
 };
 

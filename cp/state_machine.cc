@@ -10,7 +10,8 @@
 namespace capstan::cp {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;
+constexpr std::uint8_t kFormatWithoutSweep = 1;
 
 std::string id_key(ByteView request_id) { return "i" + std::string(request_id); }
 std::string number_key(std::uint64_t number) {
@@ -22,13 +23,14 @@ std::string number_key(std::uint64_t number) {
 struct Row {
   StateMachine::Position position;
   Mvcc::Facts facts;
+  Mvcc::Sweep sweep;
   std::uint64_t requests_first = 0, requests_next = 0;
 };
 
 Row parse_row(ByteView bytes) {
   Reader in(bytes);
   const std::uint8_t format = in.u8();
-  CAPSTAN_ASSERT(format == kFormat);
+  CAPSTAN_ASSERT(format == kFormat || format == kFormatWithoutSweep);
   Row row;
   row.position.applied.index = {in.varint()};
   row.position.applied.term = {in.varint()};
@@ -36,6 +38,11 @@ Row parse_row(ByteView bytes) {
   row.facts.compacted = {in.varint()};
   row.facts.keys = in.varint();
   row.facts.digest = in.u64();
+  if (format != kFormatWithoutSweep) {
+    row.sweep.swept = {in.varint()};
+    row.sweep.target = {in.varint()};
+    row.sweep.next = read_place(in);
+  }
   row.requests_first = in.varint();
   row.requests_next = in.varint();
   const std::uint64_t voters = in.varint();
@@ -48,12 +55,12 @@ Row parse_row(ByteView bytes) {
 }  // namespace
 
 StateMachine::Position StateMachine::load() {
-  mvcc_.set_facts({});
+  mvcc_.set({}, {});
   requests_first_ = requests_next_ = 0;
   const auto bytes = table_.get(Space::kMeta, kStateKey);
   if (!bytes) return {};
   Row row = parse_row(*bytes);
-  mvcc_.set_facts(row.facts);
+  mvcc_.set(row.facts, row.sweep);
   requests_first_ = row.requests_first;
   requests_next_ = row.requests_next;
   return std::move(row.position);
@@ -71,6 +78,10 @@ void StateMachine::save(const Position& position) {
   put_varint(row, facts.compacted.value);
   put_varint(row, facts.keys);
   put_u64(row, facts.digest);
+  const Mvcc::Sweep& sweep = mvcc_.sweep_state();
+  put_varint(row, sweep.swept.value);
+  put_varint(row, sweep.target.value);
+  put_place(row, sweep.next);
   put_varint(row, requests_first_);
   put_varint(row, requests_next_);
   put_varint(row, position.config.voters.size());
@@ -105,6 +116,9 @@ void StateMachine::apply_body(const Command& command, Applied& out) {
   } else if (const auto* erase = std::get_if<DeleteRangeRequest>(&command.body)) {
     mvcc_.begin();
     out.body = mvcc_.erase(*erase);
+  } else if (const auto* compact = std::get_if<CompactRequest>(&command.body)) {
+    if (!(out.refusal = mvcc_.compact(compact->revision))) out.body = CompactResult{};
+    return;
   } else {
     TxnRun run(mvcc_, std::get<TxnRequest>(command.body));
     if ((out.refusal = run.check())) return;
@@ -149,6 +163,8 @@ std::optional<Applied> StateMachine::recall(const Command& command) const {
     out.body = PutResult{};
   } else if (kind == 1) {
     out.body = DeleteRangeResult{static_cast<std::int64_t>(detail), {}};
+  } else if (kind == 3) {
+    out.body = CompactResult{};
   } else {
     TxnResult txn;
     txn.succeeded = detail != 0;

@@ -49,6 +49,10 @@ class StateMachine {
   std::optional<Refusal> read(const RangeRequest& request, RangeResult& out) const;
   std::optional<Refusal> read(const TxnRequest& request, TxnResult& out);
 
+  // What is compacted is removed by whoever drives this, a slice at a time (Mvcc::sweep).
+  void begin_sweep() { mvcc_.begin_sweep(); }
+  void sweep(Mvcc::SweepBudget budget) { mvcc_.sweep(budget); }
+
   Revision revision() const { return mvcc_.facts().revision; }
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
   const Mvcc& mvcc() const { return mvcc_; }

@@ -28,6 +28,8 @@ struct Watches::Watch {
   bool scans = false;
   std::uint64_t next = 0;
   std::vector<std::uint64_t> hits;
+
+  std::uint64_t unseen() const { return scans ? next : hits.front(); }  // while due
 };
 
 class Watches::Stream final : public WatchStream {
@@ -61,9 +63,16 @@ class Watches::Stream final : public WatchStream {
   }
   void tick();
   void replaced(std::uint64_t unseen, std::uint64_t now);
+  bool any_behind(std::uint64_t target) const {
+    return std::ranges::any_of(due_, [&](std::int64_t id) {
+      const auto at = watches_.find(id);
+      return at != watches_.end() && at->second->due && at->second->unseen() < target;
+    });
+  }
 
  private:
   WatchMessage message(std::int64_t id) const;
+  WatchMessage compacted_away(std::int64_t id) const;
   void say(WatchMessage message);
   void refuse(std::string why);
   void wake() { options_.ready(); }
@@ -85,6 +94,13 @@ WatchMessage Watches::Stream::message(std::int64_t id) const {
   WatchMessage out;
   out.header = all_->header_now();
   out.id = id;
+  return out;
+}
+
+WatchMessage Watches::Stream::compacted_away(std::int64_t id) const {
+  WatchMessage out = message(id);
+  out.canceled = true;
+  out.compacted = all_->mvcc_.facts().compacted;
   return out;
 }
 
@@ -125,6 +141,14 @@ void Watches::Stream::create(WatchRequest request) {
     request.id = next_id_++;
   }
   const std::int64_t id = request.id;
+  WatchMessage created = message(id);
+  created.created = true;
+  const Revision compacted = all_->mvcc_.facts().compacted;
+  if (request.start_revision > 0 &&
+      static_cast<std::uint64_t>(request.start_revision) < compacted.value) {
+    say(std::move(created));
+    return say(compacted_away(id));
+  }
   const std::uint64_t seen = all_->seen_.value;
   auto made = std::make_unique<Watch>(*this, request, std::move(bounds));
   Watch& watch = *made;
@@ -133,9 +157,7 @@ void Watches::Stream::create(WatchRequest request) {
   watch.quiet_since = all_->now_;
   all_->add(watch);
   watches_.emplace(id, std::move(made));
-  WatchMessage out = message(id);
-  out.created = true;
-  say(std::move(out));
+  say(std::move(created));
   if (ended_ || watch.from > seen) return;
   watch.scans = true;
   watch.next = watch.from;
@@ -186,15 +208,11 @@ std::optional<WatchMessage> Watches::Stream::next() {
       continue;
     }
     Watch& watch = *at->second;
-    const Revision compacted = all_->mvcc_.facts().compacted;
-    if ((watch.scans ? watch.next : watch.hits.front()) < compacted.value) {
+    if (watch.unseen() < all_->mvcc_.sweep_state().target.value) {
       due_.pop_front();
       all_->remove(watch);
       watches_.erase(at);
-      WatchMessage out = message(id);
-      out.canceled = true;
-      out.compacted = compacted;
-      return out;
+      return compacted_away(id);
     }
     if ((has_more_ = budget == 0)) return std::nullopt;
     WatchMessage out = message(id);
@@ -237,7 +255,7 @@ void Watches::Stream::tick() {
 void Watches::Stream::replaced(std::uint64_t unseen, std::uint64_t now) {
   for (auto& [id, watch] : watches_) {
     if (watch->due && watch->scans) continue;
-    const std::uint64_t from = watch->due ? watch->hits.front() : std::max(unseen, watch->from);
+    const std::uint64_t from = watch->due ? watch->unseen() : std::max(unseen, watch->from);
     if (from > now) continue;
     watch->scans = true;
     watch->next = from;
@@ -322,7 +340,7 @@ bool Watches::collect(Watch& watch, std::vector<WatchEvent>& events, std::size_t
     WatchEvent event;
     event.deleted = deleted;
     event.kv = Mvcc::key_value_of(place, change);
-    if (watch.request.prev_kv) event.prev = mvcc_.before(change);
+    if (watch.request.prev_kv) event.prev = mvcc_.before(place, change);
     bytes += 64 + event.kv.key.size() + event.kv.value.size();
     if (event.prev) bytes += event.prev->key.size() + event.prev->value.size();
     events.push_back(std::move(event));
@@ -373,6 +391,11 @@ void Watches::tick(Micros now) {
   now_ = now;
   if (!new_second) return;
   for (Stream* stream : streams_) stream->tick();
+}
+
+bool Watches::any_behind(Revision target) const {
+  return std::ranges::any_of(
+      streams_, [&](const Stream* stream) { return stream->any_behind(target.value); });
 }
 
 void Watches::end_leaderless(const Refusal& why) {

@@ -10,7 +10,8 @@
 // one.
 //
 // All of it is local to a node: a watch sees what was committed, as far as this node has applied
-// it.
+// it. A watch cannot begin below what is compacted; one that runs may still be below it, until what
+// it has not seen is swept away (Mvcc): then it is canceled, and told where history begins.
 //
 // Cost   a change: O(log n + watches of its key). A message: a read of history for each of its
 //        events, and one more for each previous value
@@ -47,6 +48,8 @@ class Watches {
   // While true nothing is read: the state is about to be replaced. On false it has been, by one
   // that continues the same history.
   void hold(bool on);
+  // Would a sweep up to there cancel one of them?
+  bool any_behind(Revision target) const;
   // Ends the streams that were promised a leader.
   void end_leaderless(const Refusal& why);
 

@@ -12,10 +12,6 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
-    {"/etcdserverpb.KV/Compact", "compaction is not in this build",
-     "refused: an AP cluster has no common history, so there is no revision to compact up to. "
-     "Nothing was changed, and nothing is needed: a node keeps one version of a key.",
-     true},
     {"/v3lockpb.Lock/",
      "locks are not in this build; a transaction that puts a key if its create revision is 0 works",
      "refused: in AP mode both sides of a cut would be granted the same lock. Not applied. In CP "

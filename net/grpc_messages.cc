@@ -226,6 +226,10 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
     case GrpcMethod::kTxn:
       return decoded<pb::TxnRequest>(parse, bytes,
                                      [](auto& m) { return as_body(to_request(m, 1)); });
+    case GrpcMethod::kCompact:
+      return decoded<pb::CompactionRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return CompactRequest{m.revision(), m.physical()};
+      });
     case GrpcMethod::kStatus:
       return decoded<pb::StatusRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return StatusRequest{}; });
@@ -233,7 +237,6 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
       return decoded<pb::MemberListRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return MembersRequest{}; });
     case GrpcMethod::kWatch:
-    case GrpcMethod::kCompact:
     case GrpcMethod::kUnknown:
       break;
   }
@@ -281,6 +284,8 @@ void fill(pb::DeleteRangeResponse& to, DeleteRangeResult& result) {
   to.set_deleted(result.deleted);
   for (KeyValue& kv : result.prevs) fill(*to.add_prev_kvs(), kv);
 }
+
+void fill(pb::CompactionResponse&, CompactResult&) {}  // its header says all
 
 void fill(pb::TxnResponse& to, TxnResult& result);
 
@@ -388,12 +393,13 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::DeleteRangeResponse, DeleteRangeResult>(reply, use);
     case GrpcMethod::kTxn:
       return with<pb::TxnResponse, TxnResult>(reply, use);
+    case GrpcMethod::kCompact:
+      return with<pb::CompactionResponse, CompactResult>(reply, use);
     case GrpcMethod::kStatus:
       return with<pb::StatusResponse, StatusResult>(reply, use);
     case GrpcMethod::kMemberList:
       return with<pb::MemberListResponse, MembersResult>(reply, use);
     case GrpcMethod::kWatch:
-    case GrpcMethod::kCompact:
     case GrpcMethod::kUnknown:
       break;
   }

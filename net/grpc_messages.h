@@ -30,7 +30,7 @@ enum class GrpcMethod : std::uint8_t {
   kPut,
   kDeleteRange,
   kTxn,
-  kCompact,  // known by name, not in this build
+  kCompact,
   kStatus,
   kMemberList,
   kWatch,  // a stream; net/grpc_watch.h

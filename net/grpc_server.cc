@@ -395,10 +395,8 @@ void GrpcSession::headers_done(Call& call) {
     return refuse(call, GrpcCode::kInternal, "malformed grpc-timeout or capstan-* metadata",
                   Reason::kInvalid);
   }
-  if (call.method == GrpcMethod::kCompact || call.method == GrpcMethod::kUnknown) {
-    const bool compact = call.method == GrpcMethod::kCompact;
-    const Absence absence =
-        absence_of(compact ? "/etcdserverpb.KV/Compact" : call.path, context().options.mode);
+  if (call.method == GrpcMethod::kUnknown) {
+    const Absence absence = absence_of(call.path, context().options.mode);
     return refuse(call, absence.code, absence.sentence, absence.reason);
   }
   if (!call.encoding.empty()) {

@@ -136,10 +136,6 @@ void route_watch(DoorContext& context, const HttpRequest& request, HttpAnswer an
 
 void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
                    HttpAnswer answer) {
-  if (method == GrpcMethod::kCompact) {
-    const Absence absence = absence_of("/etcdserverpb.KV/Compact", context.options.mode);
-    return answer(gateway_error(absence.code, absence.sentence));
-  }
   if (method == GrpcMethod::kWatch) return route_watch(context, request, std::move(answer));
   if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));

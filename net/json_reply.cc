@@ -97,6 +97,8 @@ void put(Json& to, const TxnResult& result) {
   }
 }
 
+void put(Json& to, const CompactResult&) { to["type"] = "compact"; }
+
 void put(Json& to, const StatusResult& s) {
   to["type"] = "status";
   to["status"] = {{"name", s.name},
@@ -112,6 +114,7 @@ void put(Json& to, const StatusResult& s) {
                   {"committed", s.committed},
                   {"applied", s.applied},
                   {"revision", s.revision.value},
+                  {"compacted", s.compacted.value},
                   {"peers", json_of(s.peers)},
                   {"voters", s.voters},
                   {"reachable", s.reachable},
@@ -286,6 +289,7 @@ StatusResult status_of(const Json& json) {
   from.take("committed", s.committed);
   from.take("applied", s.applied);
   from.take_number("revision", s.revision);
+  from.take_number("compacted", s.compacted);
   s.peers = peers_of(from.object("peers"));
   from.take("voters", s.voters);
   from.take("reachable", s.reachable);
@@ -381,6 +385,7 @@ ReplyBody body_of(const Json& json) {
   if (type == "status") return status_of(from.object("status"));
   if (type == "members") return MembersResult{.members = peers_of(from.object("members"))};
   if (type == "conflicts") return conflicts_of(json);
+  if (type == "compact") return CompactResult{};
   if (type == "books") {
     BooksResult result;
     from.take("survived", result.survived);

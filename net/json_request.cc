@@ -214,6 +214,12 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
     to = delete_request(fields);
   } else if (op == "txn") {
     to = txn_request(fields, depth);
+  } else if constexpr (std::is_same_v<Variant, RequestBody>) {
+    if (op == "compact") {
+      to = CompactRequest{fields.number("revision"), fields.flag("physical")};
+    } else {
+      fields.complain("op must be one of get, put, delete, txn, compact");
+    }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
   }
@@ -285,6 +291,12 @@ Json json_of(const DeleteRangeRequest& r) {
   Json to{{"op", "delete"}};
   put_range(to, r.range);
   put_flag(to, "prev_kv", r.prev_kv);
+  return to;
+}
+
+Json json_of(const CompactRequest& r) {
+  Json to{{"op", "compact"}, {"revision", r.revision}};
+  put_flag(to, "physical", r.physical);
   return to;
 }
 

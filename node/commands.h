@@ -15,6 +15,7 @@ int serve_command(Args args);
 int put_command(Args args);
 int get_command(Args args);
 int del_command(Args args);
+int compact_command(Args args);
 int status_command(Args args);
 int members_command(Args args);
 int lab_command(Args args);

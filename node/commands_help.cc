@@ -6,9 +6,9 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kCommands[] = {"compare", "bench", "serve", "status", "members",
-                                          "put",     "get",   "del",   "lab",    "help",
-                                          "version", "exit",  "config"};
+constexpr std::string_view kCommands[] = {"compare", "bench",   "serve", "status",  "members",
+                                          "put",     "get",     "del",   "compact", "lab",
+                                          "help",    "version", "exit",  "config"};
 
 constexpr std::string_view kExitPage =
     R"(Exit codes: what a script may conclude.
@@ -90,6 +90,17 @@ A key that is not there: no output, exit 3.
     capstan del user/ --prefix
 
 )"},
+    {"compact",
+     R"(capstan compact REVISION [flags]    forget older revisions (cp)
+
+    capstan compact 1200
+    capstan compact 1200 --physical        wait until they have left the disk
+
+Of each key the newest version at or below REVISION stays. Reads at older
+revisions and watches from there are refused from then on. The space comes back
+by itself, on every node, while it serves.
+
+)"},
     {"status", R"(capstan status [flags]    ask every node who it reaches, and show the sides
 
     capstan status
@@ -145,6 +156,7 @@ run it      serve      run a node
 use it      put        write a key
             get        read a key, or all with a prefix
             del        delete a key, or all with a prefix
+            compact    forget old revisions (cp)
 break it    lab        cut, oneway, heal, show: split the network between nodes
 measure it  bench      load on any etcd-v3 endpoint
 help        help TOPIC (a command, exit, config)    version

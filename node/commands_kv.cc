@@ -1,6 +1,7 @@
-// capstan put, get, del.
+// capstan put, get, del, compact.
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
 #include <string>
 
@@ -135,6 +136,25 @@ int del_command(Args args) {
   const int code =
       say_written(*cli, *answer, std::to_string(deleted) + (deleted == 1 ? " key" : " keys"));
   return code == kExitDone && deleted == 0 ? int{kExitNotFound} : code;
+}
+
+int compact_command(Args args) {
+  auto cli = Cli::open("compact", args);
+  if (!cli) return cli.error();
+  std::int64_t revision = 0;
+  const std::string word = cli->words().size() == 1 ? cli->words()[0] : "";
+  const auto read = std::from_chars(word.data(), word.data() + word.size(), revision);
+  if (word.empty() || read.ec != std::errc{} || read.ptr != word.data() + word.size()) {
+    return cli->usage(
+        "wants a revision: capstan compact REVISION (capstan status --json says where the store "
+        "is).");
+  }
+  Request request;
+  request.body = CompactRequest{revision, cli->flags().on("physical")};
+  request.request_id = cli->flags().text("request-id");
+  int exit = kExitDone;
+  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  return answer ? say_written(*cli, *answer, "history begins at " + word) : exit;
 }
 
 int get_command(Args args) {

@@ -86,8 +86,8 @@ class Machine {
   //           and all of the engine's
   void submit(Request request, Answer answer);
 
-  // Opens a stream of watches; nullptr in AP, which has none. It must not outlive the machine's turns
-  // by more than its destructor.
+  // Opens a stream of watches; nullptr in AP, which has none. It must not outlive the machine's
+  // turns by more than its destructor.
   std::unique_ptr<WatchStream> watch(WatchOptions options);
 
   // Learned later: the client addresses a member announced of itself.

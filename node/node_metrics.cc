@@ -52,11 +52,12 @@ RequestFigures::Op RequestFigures::op_of(const RequestBody& body) {
   if (std::holds_alternative<PutRequest>(body)) return kPut;
   if (std::holds_alternative<DeleteRangeRequest>(body)) return kDelete;
   if (std::holds_alternative<TxnRequest>(body)) return kTxn;
+  if (std::holds_alternative<CompactRequest>(body)) return kCompact;
   return kOther;
 }
 
 std::string_view RequestFigures::to_text(Op op) {
-  static constexpr std::string_view kNames[] = {"get", "put", "delete", "txn", "other"};
+  static constexpr std::string_view kNames[] = {"get", "put", "delete", "txn", "compact", "other"};
   return kNames[op];
 }
 
@@ -96,6 +97,8 @@ void cp_metrics(MetricsText& out, const StatusResult& status, Micros minority) {
   out.gauge("capstan_log_unapplied", "Entries held and not yet applied.", "",
             number(status.index - std::min(status.index, status.applied)));
   out.counter("capstan_minority_seconds_total", "Time without a quorum.", "", seconds(minority));
+  out.gauge("capstan_compacted_revision", "Where history begins; 0: nothing was compacted.", "",
+            number(status.compacted.value));
   // the names that people's alerts for etcd ask for
   out.gauge("etcd_server_has_leader", "As etcd's.", "", status.leader_name.empty() ? 0 : 1);
   out.gauge("etcd_server_is_leader", "As etcd's.", "", leads ? 1 : 0);

@@ -11,7 +11,7 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kTalk = "put get del status members lab";
+constexpr std::string_view kTalk = "put get del compact status members lab";
 
 constexpr Option kOptions[] = {
     // serve
@@ -71,14 +71,16 @@ constexpr Option kOptions[] = {
      "what this node has, without asking the others; says how old it may be", "get"},
     {"keys-only", OptionKind::kSwitch, "", "", "", "keys without their values", "get"},
     {"limit", OptionKind::kNumber, "N", "0", "", "at most N keys (0: all)", "get"},
+    {"physical", OptionKind::kSwitch, "", "", "",
+     "wait until what is forgotten has left this node's disk", "compact"},
     {"rev", OptionKind::kNumber, "REVISION", "0", "", "as of an earlier revision (cp)", "get"},
     {"request-id", OptionKind::kText, "ID", "", "",
-     "your own id: a retry with the same one applies once", "put del"},
+     "your own id: a retry with the same one applies once", "put del compact"},
     {"for", OptionKind::kDuration, "TIME", "60s", "s", "the cut ends by itself after this", "lab"},
     {"endpoints", OptionKind::kText, "HOST:PORT,...", "127.0.0.1:2379", "",
      "addresses of nodes; the first that answers is asked", kTalk},
     {"node", OptionKind::kText, "NAME", "", "", "ask this member (looked up in the members list)",
-     "put get del status"},
+     "put get del compact status"},
     {"timeout", OptionKind::kDuration, "TIME", "5s", "s",
      "give up waiting for an answer; longer than the server's own limit", kTalk},
     {"json", OptionKind::kSwitch, "", "", "", "one JSON object, its fields are stable", kTalk},
@@ -88,7 +90,7 @@ constexpr Option kOptions[] = {
     {"no-color", OptionKind::kSwitch, "", "", "", "no colour; NO_COLOR says the same", kTalk},
     {"config", OptionKind::kText, "FILE", "", "",
      "take this configuration file; see capstan help config",
-     "serve put get del status members lab"},
+     "serve put get del compact status members lab"},
 };
 
 bool takes(const Option& option, std::string_view command) {

@@ -117,6 +117,7 @@ CpCluster::~CpCluster() {
 
 cp::Engine& CpCluster::engine(int n) { return *nodes_.at(n)->engine; }
 CpDisk& CpCluster::disk(int n) { return *nodes_.at(n)->disk; }
+const MemoryBase& CpCluster::base(int n) const { return *nodes_.at(n)->base; }
 bool CpCluster::up(int n) const { return nodes_.at(n)->engine != nullptr; }
 
 void CpCluster::wipe(int n) {
@@ -159,6 +160,7 @@ void CpCluster::start(int n) {
   }
   config.checkpoint_table_bytes = options_.checkpoint_table_bytes;
   config.log_window_bytes = options_.log_window_bytes;
+  config.sweep_changes = options_.sweep_changes;
   config.seed = options_.seed;
   Recovered recovered;
   recovered.records = node.disk->recovered();
@@ -264,11 +266,12 @@ int CpCluster::elect() {
 void CpCluster::cut(std::set<int> side) { side_ = std::move(side); }
 
 std::shared_ptr<std::optional<Reply>> CpCluster::submit(int n, RequestBody body,
-                                                        std::string request_id) {
+                                                        std::string request_id, Micros timeout) {
   auto place = std::make_shared<std::optional<Reply>>();
   Request request;
   request.body = std::move(body);
   request.request_id = std::move(request_id);
+  request.timeout = timeout;
   auto shared = std::make_shared<Request>(std::move(request));
   nodes_.at(n)->calls.push_back([shared, place](cp::Engine& e) {
     e.submit(std::move(*shared), [place](Reply reply) {

@@ -70,16 +70,17 @@ class CpCluster {
     std::uint64_t seed = 1;
     std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
     std::size_t log_window_bytes = kLogWindowBytes;
+    std::size_t sweep_changes = kSweepChanges;
   };
   explicit CpCluster(Options options);
-  explicit CpCluster(int members)
-      : CpCluster(Options{members, 1, kCheckpointTableBytes, kLogWindowBytes}) {}
+  explicit CpCluster(int members) : CpCluster(Options{.members = members}) {}
   ~CpCluster();
 
   // Members are 1..n, called n1..nN.
   static MemberId id(int n) { return {static_cast<std::uint64_t>(n)}; }
   cp::Engine& engine(int n);
   CpDisk& disk(int n);
+  const MemoryBase& base(int n) const;
   bool up(int n) const;
 
   // Lets `ticks` of 10 ms pass, every message and disk write carried out within each.
@@ -102,8 +103,8 @@ class CpCluster {
   void rot(int n);   // while down: the last half of its log becomes unreadable
 
   // Submits and returns the place the reply will be put.
-  std::shared_ptr<std::optional<Reply>> submit(int n, RequestBody body,
-                                               std::string request_id = {});
+  std::shared_ptr<std::optional<Reply>> submit(int n, RequestBody body, std::string request_id = {},
+                                               Micros timeout = 0);
   std::shared_ptr<std::optional<Reply>> put(int n, std::string key, std::string value);
   std::shared_ptr<std::optional<Reply>> get(int n, std::string key, bool serializable = false);
   // The same, run to the end.

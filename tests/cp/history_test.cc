@@ -88,8 +88,11 @@ TEST_CASE("history: places sort as bytes as they do as numbers") {
 TEST_CASE("history: a change comes back as it was written") {
   const ChangeView put{
       {7, 1}, {4, 0}, ByteView("k\0", 2), VersionHead{3, 2, -5}, ByteView("\0v", 2)};
-  const std::string bytes = encode_change(put);
+  std::uint64_t digest = 11;
+  const std::string bytes = encode_change(put, digest);
   const ChangeView got = decode_change(bytes);
+  CHECK(digest != 11);
+  CHECK(got.digest == digest);
   CHECK(got.prev == put.prev);
   CHECK(got.skip == put.skip);
   CHECK(got.key == put.key);
@@ -98,7 +101,11 @@ TEST_CASE("history: a change comes back as it was written") {
   CHECK(got.head->version == 2);
   CHECK(got.head->lease == -5);
   CHECK(got.value == put.value);
-  const std::string gone = encode_change({{1, 0}, {}, "k", std::nullopt, {}});
+  const std::string gone = encode_change({{1, 0}, {}, "k", std::nullopt, {}}, digest);
   CHECK(!decode_change(gone).head);
   CHECK(decode_change(gone).key == "k");
+  // As it was written before digests were kept.
+  const ChangeView old = decode_change(ByteView(bytes).substr(9));
+  CHECK(old.value == put.value);
+  CHECK(!old.digest);
 }

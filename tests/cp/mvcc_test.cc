@@ -8,94 +8,11 @@
 #include "core/random.h"
 #include "cp/state_machine.h"
 #include "cp/txn.h"
-#include "tests/support/memory_base.h"
+#include "tests/cp/mvcc_twin.h"
 
 using namespace capstan;
 using namespace capstan::cp;
-
-namespace {
-
-// The obvious store: every revision is a whole copy.
-struct Twin {
-  std::vector<std::map<std::string, KeyValue>> at{{}, {}};  // revision 1 is empty
-
-  std::uint64_t revision() const { return at.size() - 1; }
-  void put(const std::string& key, const std::string& value) {
-    auto state = at.back();
-    KeyValue& kv = state[key];
-    if (kv.version == 0) kv.create_revision = {at.size()};
-    kv.key = key;
-    kv.value = value;
-    kv.mod_revision = {at.size()};
-    ++kv.version;
-    at.push_back(std::move(state));
-  }
-  std::int64_t erase(const KeyBounds& bounds) {
-    auto state = at.back();
-    const auto deleted =
-        std::erase_if(state, [&](auto& row) { return bounds.contains(row.first); });
-    if (deleted > 0) at.push_back(std::move(state));
-    return static_cast<std::int64_t>(deleted);
-  }
-  std::vector<KeyValue> range(const KeyBounds& bounds, std::uint64_t revision) const {
-    std::vector<KeyValue> out;
-    for (const auto& [key, kv] : at[revision]) {
-      if (bounds.contains(key)) out.push_back(kv);
-    }
-    return out;
-  }
-};
-
-struct Store {
-  test::MemoryBase base;
-  Table table{base};
-  Mvcc mvcc{table};
-
-  Revision put(std::string_view key, std::string_view value) {
-    mvcc.begin();
-    mvcc.put({key, value, 0, false, false, false});
-    return mvcc.end();
-  }
-  std::int64_t erase(const KeyRange& range) {
-    mvcc.begin();
-    const auto out = mvcc.erase({range, false}).deleted;
-    mvcc.end();
-    return out;
-  }
-  // Everything in memory goes down, as by a checkpoint.
-  void checkpoint() {
-    const Table::Frozen frozen = table.freeze();
-    REQUIRE(base.commit(*frozen).has_value());
-    table.thaw_done();
-  }
-};
-
-// Keys that lie badly: with zero bytes, prefixes of one another, and the highest byte.
-const std::string kKeys[] = {std::string("\0", 1),
-                             "a",
-                             std::string("a\0", 2),
-                             std::string("a\0\0", 3),
-                             "ab",
-                             std::string("a\0\xff", 3),
-                             std::string("a\0\1", 3),
-                             "b",
-                             "b\xff",
-                             "\xff",
-                             "\xff\xff"};
-
-KeyRange any_range(Rng& rng) {
-  const auto key = [&] { return kKeys[rng.below(std::size(kKeys))]; };
-  switch (rng.below(3)) {
-    case 0:
-      return {key(), ""};
-    case 1:
-      return {key(), std::string(1, '\0')};
-    default:
-      return {key(), key()};
-  }
-}
-
-}  // namespace
+using namespace capstan::test;
 
 TEST_CASE("mvcc: every read at every revision agrees with a store that copies everything") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
@@ -291,7 +208,7 @@ TEST_CASE("mvcc: a future revision and a compacted one are told apart") {
   Mvcc::Facts facts = store.mvcc.facts();
   facts.revision = {10};
   facts.compacted = {5};
-  store.mvcc.set_facts(facts);
+  store.mvcc.set(facts, {});
   CHECK(store.mvcc.check_revision(11)->reason == Reason::kFutureRevision);
   CHECK(store.mvcc.check_revision(4)->reason == Reason::kCompacted);
   CHECK(!store.mvcc.check_revision(5));

@@ -209,23 +209,33 @@ TEST_CASE("watch: one that asked for it hears now and then that nothing happens"
   CHECK(said(*stream).empty());
 }
 
-TEST_CASE("watch: history that is gone cancels with the revision where it begins") {
+TEST_CASE("watch: below what is compacted none begins; a running one ends when it is swept away") {
   Store store;
-  for (int i = 2; i <= 6; ++i) store.put("a", "v");
+  for (int i = 2; i <= 6; ++i) store.put("a", "v" + std::to_string(i));
   const auto slow = store.open();
-  slow->create(on("a"));
-  CHECK(said(*slow) == "created");
-  store.put("a", "v");
-  Mvcc::Facts facts = store.mvcc.facts();
-  facts.compacted = {5};
-  store.mvcc.set_facts(facts);
+  WatchRequest with_previous = on("a", "", 3);
+  with_previous.prev_kv = true;
+  slow->create(with_previous);
+  CHECK(slow->next()->created);
+  REQUIRE(!store.mvcc.compact(5));
+  CHECK(store.watches.any_behind({5}));
+  CHECK(!store.watches.any_behind({3}));
   const auto stream = store.open();
   stream->create(on("a", "", 4));
   stream->create(on("a", "", 5));
-  CHECK(said(*stream) == "created | created | canceled at 5 | 5+a=v 6+a=v 7+a=v");
-  facts.compacted = {8};
-  store.mvcc.set_facts(facts);
+  CHECK(said(*stream) == "created | canceled at 5 | created | 5+a=v5 6+a=v6");
+  CHECK(said(*slow) == "3+a=v3(v2) 4+a=v4(v3) 5+a=v5(v4) 6+a=v6(v5)");
+  CHECK(!store.watches.any_behind({5}));
+
+  store.put("a", "v7");
+  store.put("a", "v8");
+  REQUIRE(!store.mvcc.compact(8));
+  store.mvcc.begin_sweep();
   CHECK(said(*slow) == "canceled at 8");
+  store.mvcc.sweep({});
+  CHECK(said(*stream) == "canceled at 8");
+  stream->create(on("a", "", 8));
+  CHECK(said(*stream) == "created | 8+a=v8");
 }
 
 TEST_CASE("watch: a state that was replaced goes on where the old one was left") {

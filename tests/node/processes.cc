@@ -14,6 +14,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 namespace capstan::node {
 namespace {
@@ -105,6 +107,43 @@ int listen_on(int port) {
 }
 
 }  // namespace
+
+bool installed(const char* path) {
+  if (fs::exists(path)) return true;
+  MESSAGE("skipped: " << path << " is not installed");
+  return false;
+}
+
+Beside::Beside(const std::string& command) : file_(directory_.path() + "/said") {
+  const std::string line = "exec >" + file_ + " 2>&1; exec " + command;
+  const pid_t parent = getpid();
+  pid_ = fork();
+  REQUIRE(pid_ >= 0);
+  if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(99);
+    execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+    _exit(98);
+  }
+}
+
+Beside::~Beside() {
+  ::kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+std::string Beside::said() const {
+  std::ifstream in(file_);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+std::string Beside::wait_for(const std::string& text) const {
+  const auto deadline = Clock::now() + kPatience;
+  while (said() != text && Clock::now() < deadline) poll(nullptr, 0, 10);
+  return said();
+}
 
 std::vector<int> free_port_pairs(std::size_t count) {
   std::vector<int> ports, held;  // held together, so that none is given twice

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/types.h"
+#include "tests/support/temp_dir.h"
 
 namespace capstan::node {
 
@@ -22,6 +23,26 @@ struct RunResult {
 // Runs the program to its end.
 RunResult run_capstan(std::vector<std::string> args,
                       std::vector<std::string> environment = {"NO_COLOR=1"});
+
+// A tool the test needs; says that it is skipped if it is not there.
+bool installed(const char* path);
+
+// A line of the shell that runs beside the test, killed with it; what it has said so far.
+class Beside {
+ public:
+  explicit Beside(const std::string& command);
+  ~Beside();
+  Beside(const Beside&) = delete;
+
+  std::string said() const;  // on both outputs
+  // Until it has said exactly that, for at most a loose 30 s; what it has said.
+  std::string wait_for(const std::string& text) const;
+
+ private:
+  test::TempDir directory_;
+  std::string file_;
+  pid_t pid_ = -1;
+};
 
 // Loopback ports whose neighbours above are free as well, a moment ago.
 std::vector<int> free_port_pairs(std::size_t count);

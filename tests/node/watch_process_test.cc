@@ -1,66 +1,15 @@
 // Stock clients that watch real nodes: Debian's etcdctl and python3-etcd3, through a leader's
 // death. Skipped, with the reason, where a client is not installed.
 #include <doctest/doctest.h>
-#include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <csignal>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "processes.h"
-#include "tests/support/temp_dir.h"
 
 namespace capstan::node {
 namespace {
-
-bool installed(const char* path) {
-  if (std::filesystem::exists(path)) return true;
-  MESSAGE("skipped: " << path << " is not installed");
-  return false;
-}
-
-// A command that runs beside the test; what it has said so far.
-class Beside {
- public:
-  explicit Beside(const std::string& command) : file_(directory_.path() + "/said") {
-    const std::string line = "exec >" + file_ + " 2>&1; exec " + command;
-    const pid_t parent = getpid();
-    pid_ = fork();
-    REQUIRE(pid_ >= 0);
-    if (pid_ == 0) {
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (getppid() != parent) _exit(99);
-      execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
-      _exit(98);
-    }
-  }
-  ~Beside() {
-    ::kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-  }
-  std::string said() const {
-    std::ifstream in(file_);
-    std::ostringstream out;
-    out << in.rdbuf();
-    return out.str();
-  }
-  // Until it has said exactly that, for at most a loose 30 s; what it has said.
-  std::string wait_for(const std::string& text) const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (said() != text && std::chrono::steady_clock::now() < deadline) poll(nullptr, 0, 10);
-    return said();
-  }
-
- private:
-  test::TempDir directory_;
-  std::string file_;
-  pid_t pid_ = -1;
-};
 
 std::string event(const std::string& key, const std::string& value) {
   return "PUT\n" + key + "\n" + value + "\n";

@@ -1,5 +1,6 @@
 #include "tests/sim/clients.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/overloaded.h"
@@ -36,6 +37,10 @@ lab::Operation operation_of(const RequestBody& body, bool& single_key) {
                    op.value = put.value;
                    single_key = false;
                  },
+                 [&](const CompactRequest& r) {
+                   op.key = "(compaction to " + std::to_string(r.revision) + ")";
+                   single_key = false;
+                 },
                  [&](const auto&) { single_key = false; },
              },
              body);
@@ -70,6 +75,11 @@ void Clients::start() {
   }
 }
 
+// One that was, mostly; now and then one that is not yet.
+std::int64_t Clients::draw_old_revision() {
+  return static_cast<std::int64_t>(1 + world_.rng.workload.below(newest_ + 2));
+}
+
 Request Clients::draw() {
   Rng& rng = world_.rng.workload;
   const auto keys = static_cast<std::uint64_t>(options_.keys);
@@ -78,9 +88,13 @@ Request Clients::draw() {
   // Now and then over several sectors, so that a crash can tear it.
   if (rng.chance(0.2)) value.append(rng.below(2000), '.');
   Request request;
-  if (rng.chance(options_.ranges)) {
+  const bool compacts = options_.compactions > 0;
+  if (compacts && rng.chance(options_.compactions)) {
+    request.body = CompactRequest{draw_old_revision(), rng.chance(0.3)};
+  } else if (rng.chance(options_.ranges)) {
     RangeRequest range{.range = {"k", "l"}};
     range.serializable = rng.chance(0.3);
+    if (compacts && rng.chance(0.5)) range.revision = draw_old_revision();
     request.body = range;
   } else if (rng.chance(options_.reads)) {
     RangeRequest get{.range = {k, ""}};
@@ -97,6 +111,9 @@ Request Clients::draw() {
     }
     txn.success.push_back({PutRequest{.key = k, .value = value}});
     txn.success.push_back({PutRequest{.key = key(keys), .value = value + "b"}});
+    if (compacts && rng.chance(0.3)) {
+      txn.success.push_back({RangeRequest{.range = {"k", "l"}, .revision = draw_old_revision()}});
+    }
     request.body = std::move(txn);
   } else if (rng.chance(options_.deletes)) {
     request.body = DeleteRangeRequest{.range = {k, ""}, .prev_kv = rng.chance(0.5)};
@@ -188,9 +205,14 @@ void Clients::finish(std::size_t operation, const Reply& reply, Done done) {
     asked.op.write_id = to_text(reply.write_id, nodes_[asked.op.node]->name());
   }
   if (asked.op.acknowledged()) {
+    newest_ = std::max(newest_, asked.op.revision);
+    if (std::holds_alternative<CompactRequest>(asked.request.body)) counters_.add("compacted");
+    const auto* range = std::get_if<RangeRequest>(&asked.request.body);
+    if (range != nullptr && range->revision > 0) counters_.add("old revision read");
     note_what_was_seen(asked);
     ++acknowledged_;
   }
+  if (reply.reason == Reason::kCompacted) counters_.add("refused as compacted");
   counters_.add(asked.op.acknowledged()                 ? "acknowledged"
                 : asked.op.outcome == Outcome::kUnknown ? "unknown"
                                                         : "refused");

@@ -57,6 +57,7 @@ class Clients {
  private:
   void next(std::uint32_t client);
   Request draw();
+  std::int64_t draw_old_revision();
   void attempt(std::size_t operation, int node, Micros timeout, Done done);
   void finish(std::size_t operation, const Reply& reply, Done done);
 
@@ -70,6 +71,7 @@ class Clients {
   std::size_t open_ = 0;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t values_ = 0;
+  std::uint64_t newest_ = 1;  // revision seen
   bool stopped_ = false;
 };
 

@@ -1,10 +1,13 @@
 // One schedule of the consistent path: faults strike while clients work; then everything heals and
 // must go on within 5 simulated seconds; then what the clients saw and what the nodes hold is
 // judged.
+#include <set>
+
 #include "lab/linearizable.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/history_check.h"
 #include "tests/sim/raft_oracle.h"
+#include "tests/sim/truth_keeper.h"
 #include "tests/sim/watchers.h"
 
 namespace capstan::sim {
@@ -12,6 +15,7 @@ namespace capstan::sim {
 namespace {
 
 constexpr Micros kProgressWithin = 5 * kSecond;
+constexpr Micros kSweptWithin = 15 * kSecond;  // one change a tick at the slowest
 constexpr Micros kCompareLogsEvery = 200 * kMillisecond;
 constexpr std::uint32_t kProber = 100;
 
@@ -39,13 +43,19 @@ class CpRun {
     finish_clients();
     finish_watchers();
     check_histories();
+    check_swept();
   }
 
  private:
   Cluster::Hooks hooks() {
     Cluster::Hooks hooks;
     hooks.started = [this](int node) { oracle_.started(node); };
-    hooks.turned = [this](int node) { oracle_.turned(node); };
+    hooks.turned = [this](int node) {
+      oracle_.turned(node);
+      if (node::Machine* machine = cluster_.node(node).machine()) {
+        truth_.turned(*machine->cp_engine());
+      }
+    };
     hooks.whole = [this](int node) {
       const cp::Engine* engine = cluster_.node(node).machine()->cp_engine();
       // Also by its disk's word: a crash must not bring the damage back.
@@ -140,75 +150,55 @@ class CpRun {
     return true;
   }
 
-  std::optional<Reply> ask_now(int node, RangeRequest range) {
-    std::optional<Reply> got;
-    auto slot = std::make_shared<std::optional<Reply>>();
-    Request request;
-    request.body = std::move(range);
-    cluster_.node(node).submit(std::move(request),
-                               [slot](Reply reply) { *slot = std::move(reply); });
-    cluster_.run_while_waiting(world().now() + kSecond, [&] { return slot->has_value(); });
-    return std::move(*slot);
-  }
+  const cp::Engine& engine(int node) { return *cluster_.node(node).machine()->cp_engine(); }
 
-  // Everything a node holds, revision by revision.
-  Truth truth_of(int node) {
-    Truth truth(1);
-    RangeRequest all{.range = {"a", "z"}, .serializable = true};
-    const std::optional<Reply> now = ask_now(node, all);
-    if (!now || now->outcome != Outcome::kOk) {
-      world().fail("reads", "a serializable read was not answered");
-      return truth;
-    }
-    auto wanted = std::make_shared<std::uint64_t>(now->header.revision.value);
-    auto read = std::make_shared<Truth>(*wanted + 1);
+  // Reads a node revision by revision, as a client would: below what is compacted it refuses, and
+  // from there on it holds the truth.
+  void check_reads(int node) {
+    const std::uint64_t now = engine(node).revision().value;
+    const std::uint64_t compacted = engine(node).mvcc().facts().compacted.value;
     auto answered = std::make_shared<std::uint64_t>(0);
-    for (std::uint64_t revision = 1; revision <= *wanted; ++revision) {
+    for (std::uint64_t revision = 1; revision <= now; ++revision) {
       Request request;
-      all.revision = static_cast<std::int64_t>(revision);
-      request.body = all;
-      cluster_.node(node).submit(std::move(request), [read, revision, answered](Reply reply) {
-        ++*answered;
-        if (auto* range = std::get_if<RangeResult>(&reply.body)) {
-          for (KeyValue& kv : range->kvs) (*read)[revision].emplace(kv.key, std::move(kv));
-        }
-      });
+      request.body = RangeRequest{.range = {"a", "z"},
+                                  .revision = static_cast<std::int64_t>(revision),
+                                  .serializable = true};
+      cluster_.node(node).submit(
+          std::move(request), [this, node, revision, compacted, answered](const Reply& reply) {
+            ++*answered;
+            if (revision < compacted) {
+              if (reply.reason != Reason::kCompacted) differs(node, revision);
+              return;
+            }
+            const auto* range = std::get_if<RangeResult>(&reply.body);
+            const Snapshot& want = truth_.truth()[revision];
+            const auto same = [](const KeyValue& kv, const auto& row) { return kv == row.second; };
+            if (!range || !std::ranges::equal(range->kvs, want, same)) differs(node, revision);
+          });
     }
-    if (!cluster_.run_while_waiting(world().now() + kSecond,
-                                    [&] { return *answered == *wanted; })) {
+    if (!cluster_.run_while_waiting(world().now() + kSecond, [&] { return *answered == now; })) {
       world().fail("reads", "historical reads were not answered");
     }
-    return std::move(*read);
+  }
+  void differs(int node, std::uint64_t revision) {
+    world().fail("all nodes hold the same",
+                 cluster_.node(node).name() + " does not hold what was applied first at revision " +
+                     std::to_string(revision));
   }
 
   void judge(const char* oracle, const std::string& wrong) {
     if (!wrong.empty()) world().fail(oracle, wrong);
   }
 
-  // The first revision both hold in which they differ. One may be ahead of the other: a write that
-  // its client has given up on (unknown) can still be applied while we read.
-  static std::optional<std::size_t> first_difference(const Truth& left, const Truth& right) {
-    for (std::size_t revision = 0; revision < std::min(left.size(), right.size()); ++revision) {
-      if (left[revision] != right[revision]) return revision;
-    }
-    return std::nullopt;
-  }
-
   void check_histories() {
+    for (int node = 0; node < cluster_.size() && !world().failed(); ++node) check_reads(node);
     if (world().failed()) return;
-    const Truth truth = truth_of(0);
-    for (int node = 1; node < cluster_.size() && !world().failed(); ++node) {
-      if (const auto revision = first_difference(truth, truth_of(node))) {
-        world().fail("all nodes hold the same", cluster_.node(node).name() +
-                                                    " differs from n1 at revision " +
-                                                    std::to_string(*revision));
-      }
-    }
-    if (world().failed()) return;
+    const Truth& truth = truth_.truth();
     const AskedList& all = cluster_.clients.all();
     judge("real time", check_real_time(all));
     judge("content", check_content(all, truth));
     judge("once", check_once(all, truth));
+    judge("compaction", check_compaction(all));
     judge("watch", watchers_.check(truth));
     const lab::LinearizableResult result =
         lab::check_linearizable(single_key_history(all), {.steps_max = 200'000});
@@ -219,8 +209,43 @@ class CpRun {
                                                                    : "linearizability decided");
   }
 
+  // What a compaction frees goes by itself, everywhere, and nothing else does.
+  void check_swept() {
+    if (world().failed()) return;
+    const bool all = cluster_.run_while_waiting(world().now() + kSweptWithin, [this] {
+      for (int node = 0; node < cluster_.size(); ++node) {
+        const cp::Mvcc& mvcc = engine(node).mvcc();
+        if (mvcc.sweep_state().swept != mvcc.facts().compacted) return false;
+      }
+      return true;
+    });
+    if (!all) return world().fail("sweep", "a node did not remove what is compacted");
+    for (int node = 0; node < cluster_.size(); ++node) {
+      const cp::Mvcc& mvcc = engine(node).mvcc();
+      const std::uint64_t compacted = mvcc.facts().compacted.value;
+      if (compacted > 0) cluster_.counters.add("nodes swept");
+      std::set<std::uint64_t> want, kept;
+      if (compacted > 0) {
+        for (const auto& [key, kv] : truth_.truth()[compacted]) want.insert(kv.mod_revision.value);
+      }
+      for (std::uint64_t revision = std::max<std::uint64_t>(compacted, 2);
+           revision <= mvcc.facts().revision.value; ++revision) {
+        want.insert(revision);
+      }
+      mvcc.changes({1}, mvcc.facts().revision, [&](cp::Place place, const cp::ChangeView&) {
+        kept.insert(place.revision);
+        return true;
+      });
+      if (want != kept) {
+        world().fail("sweep", cluster_.node(node).name() + " keeps " + std::to_string(kept.size()) +
+                                  " revisions where it should keep " + std::to_string(want.size()));
+      }
+    }
+  }
+
   Cluster cluster_;
   RaftOracle oracle_;
+  TruthKeeper truth_;
   Watchers watchers_;
   int reached_ = 0;
   std::uint64_t probes_ = 0;

@@ -7,9 +7,9 @@ namespace capstan::sim {
 
 namespace {
 
-bool counts(const Asked& asked) {
-  return asked.op.acknowledged() && !asked.serializable && asked.attempts == 1;
-}
+// Its answer is of one attempt, and of the present.
+bool is_plain(const Asked& asked) { return !asked.serializable && asked.attempts == 1; }
+bool counts(const Asked& asked) { return asked.op.acknowledged() && is_plain(asked); }
 
 // Did this acknowledged operation make a revision of its own?
 bool changed(const Asked& asked) {
@@ -17,7 +17,8 @@ bool changed(const Asked& asked) {
     return removed->deleted > 0;
   }
   if (const auto* txn = std::get_if<TxnResult>(&asked.reply.body)) return txn->succeeded;
-  return is_write(asked.request.body);
+  return is_write(asked.request.body) &&
+         !std::holds_alternative<CompactRequest>(asked.request.body);
 }
 
 std::string about(const Asked& asked) {
@@ -64,6 +65,17 @@ std::string check_txn(const Asked& asked, const TxnResult& result, const Truth& 
     const auto* got = std::get_if<RangeResult>(&result.responses.front().result);
     return got ? check_range(asked, range.range, *got, at(truth, before)) : std::string();
   }
+  const auto* old = std::get_if<RangeRequest>(&txn.success.back().op);
+  const auto* got = old && result.responses.size() == txn.success.size()
+                        ? std::get_if<RangeResult>(&result.responses.back().result)
+                        : nullptr;
+  if (got) {
+    const auto revision = static_cast<std::uint64_t>(old->revision);
+    if (std::string wrong = check_range(asked, old->range, *got, at(truth, revision));
+        !wrong.empty()) {
+      return wrong;
+    }
+  }
   const auto& put = std::get<PutRequest>(txn.success.front().op);
   return check_put(asked, put.key, put.value, truth);
 }
@@ -71,8 +83,9 @@ std::string check_txn(const Asked& asked, const TxnResult& result, const Truth& 
 std::string check_one(const Asked& asked, const Truth& truth) {
   if (const auto* range = std::get_if<RangeRequest>(&asked.request.body)) {
     const auto* got = std::get_if<RangeResult>(&asked.reply.body);
-    return got ? check_range(asked, range->range, *got, at(truth, asked.op.revision))
-               : std::string();
+    const std::uint64_t revision =
+        range->revision > 0 ? static_cast<std::uint64_t>(range->revision) : asked.op.revision;
+    return got ? check_range(asked, range->range, *got, at(truth, revision)) : std::string();
   }
   if (asked.attempts > 1) return {};  // its reply may be that of an earlier attempt
   if (const auto* put = std::get_if<PutRequest>(&asked.request.body)) {
@@ -87,6 +100,20 @@ std::string check_one(const Asked& asked, const Truth& truth) {
   if (const auto* txn = std::get_if<TxnResult>(&asked.reply.body))
     return check_txn(asked, *txn, truth);
   return {};
+}
+
+// The revision an operation asks for by number; 0: none.
+std::uint64_t revision_asked(const Asked& asked) {
+  std::int64_t revision = 0;
+  if (const auto* range = std::get_if<RangeRequest>(&asked.request.body)) {
+    revision = range->revision;
+  } else if (const auto* txn = std::get_if<TxnRequest>(&asked.request.body)) {
+    const auto* last = std::get_if<RangeRequest>(&txn->success.back().op);
+    revision = last ? last->revision : 0;
+  } else if (const auto* compact = std::get_if<CompactRequest>(&asked.request.body)) {
+    revision = compact->revision;
+  }
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(revision, 0));
 }
 
 // The value a write would leave; empty: none.
@@ -160,6 +187,55 @@ std::string check_once(const AskedList& all, const Truth& truth) {
     }
     const bool must = asked->op.acknowledged() && changed(*asked) && !value.empty();
     if (must && times == 0) return about(*asked) + " was acknowledged, and is gone";
+  }
+  return {};
+}
+
+std::string check_compaction(const AskedList& all) {
+  std::vector<const Asked*> compactions;
+  for (const auto& asked : all) {
+    if (std::holds_alternative<CompactRequest>(asked->request.body)) {
+      compactions.push_back(asked.get());
+    }
+  }
+  std::uint64_t newest = 1;  // revision that was acknowledged, of operations by end
+  std::vector<std::pair<Micros, std::uint64_t>> newest_by;
+  for (const auto& asked : all) {
+    if (asked->op.acknowledged()) newest_by.emplace_back(asked->op.end, asked->op.revision);
+  }
+  std::ranges::sort(newest_by);
+  for (auto& [end, revision] : newest_by) revision = newest = std::max(newest, revision);
+
+  for (const auto& asked : all) {
+    const std::uint64_t revision = revision_asked(*asked);
+    if (revision == 0) continue;
+    const bool is_compaction = std::holds_alternative<CompactRequest>(asked->request.body);
+    // A transaction that took its other branch did not read it.
+    const auto* txn = std::get_if<TxnResult>(&asked->reply.body);
+    const bool done = asked->op.acknowledged() && (txn == nullptr || txn->succeeded);
+    bool may_be_compacted = false;
+    for (const Asked* compaction : compactions) {
+      if (compaction == asked.get()) continue;
+      const std::uint64_t to = revision_asked(*compaction);
+      if (is_compaction ? to < revision : to <= revision) continue;
+      if (compaction->op.start < asked->op.end && compaction->op.outcome != Outcome::kFailed) {
+        may_be_compacted = true;
+      }
+      if (done && counts(*asked) && compaction->op.acknowledged() &&
+          compaction->op.end < asked->op.start) {
+        return about(*asked) + " went below " + about(*compaction) + ", which had ended before";
+      }
+    }
+    if (asked->op.reason == Reason::kCompacted && !may_be_compacted) {
+      return about(*asked) + " was refused as compacted, and nobody had compacted as far";
+    }
+    if (asked->op.reason == Reason::kFutureRevision && is_plain(*asked)) {
+      const auto later = std::ranges::lower_bound(newest_by, asked->op.start, {},
+                                                  &std::pair<Micros, std::uint64_t>::first);
+      if (later != newest_by.begin() && std::prev(later)->second >= revision) {
+        return about(*asked) + " was refused as of the future, and that revision had been seen";
+      }
+    }
   }
   return {};
 }

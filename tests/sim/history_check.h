@@ -7,6 +7,8 @@
 //   content     the truth is what the nodes hold at each revision, the same on every node; each
 //               acknowledged change is in it at its revision, each read matches it at its revision
 //   once        no value is in it twice, and no refused one at all
+//   compaction  below an acknowledged one nothing is read any more; what is refused as compacted
+//               lies below one that was asked for, and what is refused as future was not there
 //
 // The lab's per-key checker judges the same history by another method, knowing no revisions.
 #pragma once
@@ -33,6 +35,7 @@ using AskedList = std::vector<std::unique_ptr<Asked>>;
 std::string check_real_time(const AskedList& all);
 std::string check_content(const AskedList& all, const Truth& truth);
 std::string check_once(const AskedList& all, const Truth& truth);
+std::string check_compaction(const AskedList& all);
 
 // For the lab's checker: the operations on single keys.
 lab::History single_key_history(const AskedList& all);

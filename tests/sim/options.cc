@@ -79,6 +79,8 @@ Options draw_options(Mode mode, Rng& rng) {
     o.watches.scan_changes = one_of<std::size_t>(rng, {1, 10, o.watches.scan_changes});
     o.watches.hits = one_of<std::size_t>(rng, {1, 3, o.watches.hits});
     o.watch_pause_max = one_of<Micros>(rng, {1, 50, 1'000}) * kMillisecond;
+    o.compactions = one_of(rng, {0.0, 0.02, 0.1});
+    o.sweep_changes = one_of<std::size_t>(rng, {1, 10, kSweepChanges});
   }
   return o;
 }
@@ -101,6 +103,7 @@ std::string to_text(const Options& o) {
   number("deletes", o.deletes);
   number("txns", o.txns);
   number("ranges", o.ranges);
+  number("compactions", o.compactions);
   number("retries", o.retries);
   number("request_ids", o.request_ids);
   number("delay_min", o.delay_min);
@@ -119,6 +122,7 @@ std::string to_text(const Options& o) {
   number("checkpoint_interval", o.checkpoint_interval);
   number("sync_list_keys", o.sync_list_keys);
   number("sync_slice_bytes", o.sync_slice_bytes);
+  number("sweep_changes", o.sweep_changes);
   number("watchers", o.watchers);
   number("watch_message_bytes", o.watches.message_bytes);
   number("watch_scan_changes", o.watches.scan_changes);

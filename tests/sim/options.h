@@ -27,6 +27,7 @@ struct Options {
   Micros think_max = 60 * kMillisecond;  // of a client between two requests
   Micros client_timeout = 2 * kSecond;
   double reads = 0.4, deletes = 0.1, txns = 0.1, ranges = 0.1;  // shares; the rest are puts
+  double compactions = 0;    // share too, before the others; with them come reads of old revisions
   double retries = 0.5;      // of unknown writes, with the same request id
   double request_ids = 0.5;  // of writes
 
@@ -52,6 +53,8 @@ struct Options {
   Micros checkpoint_interval = 30 * kSecond;
   std::size_t sync_list_keys = kSyncListKeys;
   std::size_t sync_slice_bytes = kSyncSliceBytes;
+
+  std::size_t sweep_changes = kSweepChanges;
 
   // Watches (CP)
   int watchers = 2;

@@ -61,6 +61,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.sync_list_keys = options_.sync_list_keys;
   config.sync_slice_bytes = options_.sync_slice_bytes;
   config.watches = options_.watches;
+  config.sweep_changes = options_.sweep_changes;
   config.seed = world_.rng.nodes.next();
   return config;
 }

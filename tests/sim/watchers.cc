@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "cp/engine.h"
+
 namespace capstan::sim {
 
 namespace {
@@ -208,7 +210,11 @@ void Watchers::take(Watcher& watcher, WatchMessage message) {
   }
   if (!watcher.open) return broken(watcher, "was sent something before it was created");
   if (message.canceled) {
-    cluster_.counters.add("watches canceled");
+    if (message.compacted) {
+      take_compacted(watcher, message.compacted.value);
+    } else {
+      cluster_.counters.add("watches canceled");
+    }
     return connect(watcher);
   }
   if (message.events.empty()) {
@@ -239,8 +245,27 @@ void Watchers::take_events(Watcher& watcher, std::vector<WatchEvent> events) {
       return broken(watcher, "was sent " + text_of(event) + " behind a later one");
     }
     watcher.covered = revision;
+    if (event.kv.mod_revision <= mvcc_of(watcher).sweep_state().target) {
+      watcher.no_prevs.insert(revision);
+    }
     watcher.got[revision].push_back(std::move(event));
   }
+}
+
+const cp::Mvcc& Watchers::mvcc_of(const Watcher& watcher) {
+  return cluster_.node(watcher.node).machine()->cp_engine()->mvcc();
+}
+
+void Watchers::take_compacted(Watcher& watcher, std::uint64_t compacted) {
+  if (compacted > mvcc_of(watcher).facts().compacted.value || compacted <= watcher.covered + 1) {
+    return broken(watcher, "was canceled for a compaction to " + std::to_string(compacted) +
+                               ", having had all up to " + std::to_string(watcher.covered));
+  }
+  cluster_.counters.add("watches compacted away");
+  for (std::uint64_t gone = watcher.covered + 1; gone < compacted; ++gone) {
+    watcher.skipped.insert(gone);
+  }
+  watcher.covered = compacted - 1;
 }
 
 void Watchers::finish(std::uint64_t final) {
@@ -272,6 +297,7 @@ std::string Watchers::check(const Truth& truth) const {
     const std::string name = name_of(watcher->number);
     for (std::uint64_t revision = watcher->begin; revision < truth.size(); ++revision) {
       if (revision > watcher->covered) break;  // made after it had finished
+      if (watcher->skipped.contains(revision)) continue;
       std::map<std::string, WatchEvent> want = events_of(truth, revision, watcher->request);
       const auto got = watcher->got.find(revision);
       const std::vector<WatchEvent> nothing;
@@ -280,6 +306,7 @@ std::string Watchers::check(const Truth& truth) const {
         if (found == want.end()) {
           return name + " was sent " + text_of(event) + ", which did not happen or came twice";
         }
+        if (!event.prev && watcher->no_prevs.contains(revision)) found->second.prev.reset();
         if (!same(event, found->second)) return name + " was sent a wrong " + text_of(event);
         want.erase(found);
       }

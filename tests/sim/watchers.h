@@ -9,16 +9,20 @@
 //   resumable     from the last revision seen, at any node
 //   bookmarkable  from a progress message's revision, too
 //
+// One that a compaction has left behind is told so, and goes on where history begins.
+//
 // Source  etcd, "KV API guarantees"
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/watch.h"
+#include "cp/mvcc.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/history_check.h"
 
@@ -56,8 +60,10 @@ class Watchers {
     Micros pulled_at = 0;
     bool asked_progress = false;
 
-    std::uint64_t begin = 0;    // the first revision it is owed; 0: not known yet
-    std::uint64_t covered = 0;  // everything up to here has come
+    std::uint64_t begin = 0;           // the first revision it is owed; 0: not known yet
+    std::uint64_t covered = 0;         // everything up to here has come
+    std::set<std::uint64_t> skipped;   // but what was compacted away
+    std::set<std::uint64_t> no_prevs;  // came when what was before might be gone
     std::map<std::uint64_t, std::vector<WatchEvent>> got;
   };
 
@@ -69,6 +75,8 @@ class Watchers {
   void check_woken(Watcher& watcher);
   void take(Watcher& watcher, WatchMessage message);
   void take_events(Watcher& watcher, std::vector<WatchEvent> events);
+  void take_compacted(Watcher& watcher, std::uint64_t compacted);
+  const cp::Mvcc& mvcc_of(const Watcher& watcher);
   void lose_patience(Watcher& watcher);
   void broken(const Watcher& watcher, const std::string& what);
 

@@ -171,15 +171,18 @@ Reply FakeHandler::reply_to(const Request& request) {
   } else if (const auto* txn_request = std::get_if<TxnRequest>(&request.body)) {
     op.op = *txn_request;
   }
+  const bool compacts = std::holds_alternative<CompactRequest>(request.body);
   if (is_write(request.body)) {
-    ++revision_;
+    if (!compacts) ++revision_;
     reply.write_id = WriteId{.actor = {.node = kNode, .incarnation = 3}, .sequence = {++writes_}};
     reply.replicas_have = 2;
     reply.replicas_all = 3;
   }
   reply.header = {
       .cluster = kCluster, .member = kSelf, .revision = Revision{revision_}, .term = Term{2}};
-  if (std::holds_alternative<StatusRequest>(request.body)) {
+  if (compacts) {
+    reply.body = CompactResult{};
+  } else if (std::holds_alternative<StatusRequest>(request.body)) {
     reply.body = status();
   } else if (std::holds_alternative<MembersRequest>(request.body)) {
     reply.body = MembersResult{.members = status().peers};
