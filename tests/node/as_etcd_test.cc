@@ -1,0 +1,183 @@
+// The same lines of etcdctl and curl against nodes of Capstan and, where it is installed, against a
+// real etcd: what its users see must not differ.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "processes.h"
+
+namespace capstan::node {
+namespace {
+
+// A store under test: where to ask, in turns.
+struct Store {
+  std::string name;
+  std::vector<std::string> addresses;
+};
+
+std::string placed(std::string line, const std::string& address) {
+  for (std::size_t at; (at = line.find('@')) != std::string::npos;) line.replace(at, 1, address);
+  return line;
+}
+
+const std::string kEtcdctl = "env ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=@ ";
+
+// What a line says, on both outputs, without the lines of etcdctl's own log.
+std::string said_by(const std::string& address, const std::string& line) {
+  const std::string command = "{ " + placed(line, address) + "\n} 2>&1 | grep -v '^{\"level\"'";
+  FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::string out;
+  std::array<char, 4096> buffer;
+  for (std::size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    out.append(buffer.data(), n);
+  }
+  pclose(pipe);
+  return out;
+}
+
+struct Line {
+  std::string what, says;
+  bool goes_on = false;  // a watch: looked at until it has said that
+};
+
+void walk(const Store& store, const std::vector<Line>& lines) {
+  CAPTURE(store.name);
+  std::string ready;
+  for (int i = 0; i < 300 && ready.find("is healthy") == std::string::npos; ++i) {
+    ready = said_by(store.addresses[0], kEtcdctl + "endpoint health");
+  }
+  REQUIRE(ready.find("is healthy") != std::string::npos);
+  std::size_t asked = 0;
+  for (const Line& line : lines) {
+    CAPTURE(line.what);
+    const std::string& address = store.addresses[asked++ % store.addresses.size()];
+    if (!line.goes_on) {
+      CHECK(said_by(address, line.what) == line.says);
+      continue;
+    }
+    // A watch is local: first let this node have all that came before.
+    CHECK(said_by(address, kEtcdctl + "get nothing").empty());
+    CHECK(Beside(placed(line.what, address)).wait_for(line.says) == line.says);
+  }
+}
+
+void walk_all(const std::vector<Line>& lines) {
+  if (!installed("/usr/bin/etcdctl")) return;
+  for (const std::size_t nodes : {std::size_t{1}, std::size_t{3}}) {
+    const TestCluster cluster(Mode::kCp, nodes);
+    Store store{"capstan, " + std::to_string(nodes) + " nodes", {}};
+    for (std::size_t i = 0; i < nodes; ++i) store.addresses.push_back(cluster.address(i));
+    walk(store, lines);
+  }
+  if (!installed("/usr/bin/etcd")) return;
+  const test::TempDir directory;
+  const int port = free_port_pairs(1)[0];
+  const std::string client = "127.0.0.1:" + std::to_string(port);
+  const std::string peer = "http://127.0.0.1:" + std::to_string(port + 1);
+  const Beside etcd(
+      "/usr/bin/etcd --data-dir " + directory.path() + "/data --listen-client-urls http://" +
+      client + " --advertise-client-urls http://" + client + " --listen-peer-urls " + peer +
+      " --initial-advertise-peer-urls " + peer + " --initial-cluster default=" + peer);
+  walk({"etcd", {client}}, lines);
+}
+
+std::string gateway(const std::string& path, const std::string& body) {
+  return "curl -s -X POST -d '" + body + "' http://@" + path + "; echo";
+}
+std::string gateway_error(const std::string& text, int code) {
+  return R"({"error":")" + text + R"(","message":")" + text + R"(","code":)" +
+         std::to_string(code) + "}\n";
+}
+
+}  // namespace
+
+TEST_CASE("as etcd: compaction") {
+  const std::string compacted = "etcdserver: mvcc: required revision has been compacted";
+  const std::string future = "etcdserver: mvcc: required revision is a future revision";
+  const std::string canceled =
+      "watch was canceled (" + compacted + ")\nError: watch is canceled by the server\n";
+  walk_all({
+      {kEtcdctl + "put k v2", "OK\n"},
+      {kEtcdctl + "put k v3", "OK\n"},
+      {kEtcdctl + "put k v4", "OK\n"},
+      {kEtcdctl + "del k", "1\n"},  // 5
+      {kEtcdctl + "put k v6", "OK\n"},
+      {kEtcdctl + "put b v7", "OK\n"},
+      {kEtcdctl + "put k v8", "OK\n"},
+      {kEtcdctl + "compaction 99", "Error: " + future + "\n"},
+      {kEtcdctl + "compaction 4", "compacted revision 4\n"},
+      {kEtcdctl + "compaction 4", "Error: " + compacted + "\n"},
+      {kEtcdctl + "compaction 3", "Error: " + compacted + "\n"},
+      {kEtcdctl + "get k --rev=3", "Error: " + compacted + "\n"},
+      {kEtcdctl + "get k --rev=4", "k\nv4\n"},
+      {kEtcdctl + "get k --rev=5", ""},
+      {kEtcdctl + "get k --rev=9", "Error: " + future + "\n"},
+      {kEtcdctl + "watch k --rev=3", canceled, true},
+      {kEtcdctl + "watch k --rev=5 --prev-kv",
+       "DELETE\nk\nv4\nk\n\nPUT\nk\nv6\nPUT\nk\nv6\nk\nv8\n", true},
+      {kEtcdctl + "compaction 7 --physical", "compacted revision 7\n"},
+      {kEtcdctl + "get k --rev=7", "k\nv6\n"},
+      {kEtcdctl + "get --prefix '' --rev=7", "b\nv7\nk\nv6\n"},
+      {kEtcdctl + "watch k --rev=7 --prev-kv", "PUT\nk\nv6\nk\nv8\n", true},
+      {"printf '\\nget k --rev=6\\nput t 1\\n\\n\\n' | " + kEtcdctl + "txn",
+       "Error: " + compacted + "\n"},
+      {kEtcdctl + "get t", ""},
+      {gateway("/v3/kv/compaction", R"({"revision":"7"})"), gateway_error(compacted, 11)},
+      {gateway("/v3/kv/compaction", R"({"revision":"70"})"), gateway_error(future, 11)},
+      {"curl -s -d '{\"revision\":\"8\",\"physical\":true}' http://@/v3/kv/compaction | grep -o "
+       "'\"revision\":\"[0-9]*\"'",
+       "\"revision\":\"8\"\n"},
+      {kEtcdctl + "get k --rev=7", "Error: " + compacted + "\n"},
+      {kEtcdctl + "get k", "k\nv8\n"},
+  });
+}
+
+TEST_CASE("as etcd: keys, ranges and transactions") {
+  walk_all({
+      {kEtcdctl + "put a 1", "OK\n"},
+      {kEtcdctl + "put ab 2", "OK\n"},
+      {kEtcdctl + "put b 3 --prev-kv", "OK\n"},
+      {kEtcdctl + "put b 4 --prev-kv", "OK\nb\n3\n"},
+      {kEtcdctl + "put b --ignore-value", "OK\n"},
+      {kEtcdctl + "put c --ignore-value", "Error: etcdserver: key not found\n"},
+      {kEtcdctl + "put '' x", "Error: etcdserver: key is not provided\n"},
+      {kEtcdctl + "get a b", "a\n1\nab\n2\n"},
+      {kEtcdctl + "get a --prefix --order=DESCEND --sort-by=KEY", "ab\n2\na\n1\n"},
+      {kEtcdctl + "get '' --from-key --limit=2 --keys-only", "a\n\nab\n\n"},
+      {kEtcdctl + "get ab --from-key --print-value-only", "2\n4\n"},
+      {kEtcdctl + "get b --rev=4", "b\n3\n"},
+      {kEtcdctl + "get --prefix '' -w fields | grep -c '^\"ModRevision'", "3\n"},
+      {"printf 'mod(\"a\") = \"2\"\nval(\"b\") > \"3\"\n\nput t 1\nget a\ndel ab\n\nget b\n\n' | " +
+           kEtcdctl + "txn",
+       "SUCCESS\n\nOK\n\na\n1\n\n1\n"},
+      {"printf 'create(\"a\") = \"0\"\n\nput t 2\n\nget t\n\n' | " + kEtcdctl + "txn",
+       "FAILURE\n\nt\n1\n"},
+      {"printf '\\nput d 1\\nput d 2\\n\\n\\n' | " + kEtcdctl + "txn",
+       "Error: etcdserver: duplicate key given in txn request\n"},
+      {kEtcdctl + "del a --prefix --prev-kv", "1\na\n1\n"},
+      {kEtcdctl + "del nothing", "0\n"},
+  });
+}
+
+TEST_CASE("as etcd: watches of what was") {
+  walk_all({
+      {kEtcdctl + "put w/a 1", "OK\n"},    // 2
+      {kEtcdctl + "put w/b 2", "OK\n"},    // 3
+      {kEtcdctl + "put other x", "OK\n"},  // 4
+      {"printf '\\nput w/a 3\\ndel w/b\\n\\n\\n' | " + kEtcdctl + "txn",
+       "SUCCESS\n\nOK\n\n1\n"},  // 5
+      {kEtcdctl + "watch w/ --prefix --rev=1",
+       "PUT\nw/a\n1\nPUT\nw/b\n2\nPUT\nw/a\n3\nDELETE\nw/b\n\n", true},
+      {kEtcdctl + "watch w/ --prefix --rev=4 --prev-kv",
+       "PUT\nw/a\n1\nw/a\n3\nDELETE\nw/b\n2\nw/b\n\n", true},
+      {kEtcdctl + "watch w/b --rev=3", "PUT\nw/b\n2\nDELETE\nw/b\n\n", true},
+      {kEtcdctl + "watch n w --rev=2", "PUT\nother\nx\n", true},
+  });
+}
+
+}  // namespace capstan::node
