@@ -15,6 +15,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 
 namespace capstan::lab {
@@ -128,11 +129,15 @@ Status make_directory(const std::string& path) {
 }
 
 Result<std::uint16_t> free_port_pair() {
+  // Below what the system gives to outgoing connections (Linux: from 32,768 on), or one of those
+  // could take a port before its node does.
+  std::random_device any;
+  std::uniform_int_distribution<int> port_in(10'000, 32'000);
   for (int attempt = 0; attempt < 200; ++attempt) {
-    const BoundSocket first(0);
-    if (first.port() == 0 || first.port() == 65535) continue;
-    const BoundSocket second(static_cast<std::uint16_t>(first.port() + 1));
-    if (second.port() != 0) return first.port();
+    const auto port = static_cast<std::uint16_t>(port_in(any));
+    const BoundSocket first(port);
+    const BoundSocket second(static_cast<std::uint16_t>(port + 1));
+    if (first.port() == port && second.port() == port + 1) return port;
   }
   return fail(ErrorCode::kBusy, "no two neighbouring loopback ports are free");
 }

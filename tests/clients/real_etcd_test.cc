@@ -11,8 +11,8 @@
 
 #include "net/grpc_client.h"
 #include "net/uv_loop.h"
-#include "net/uv_tcp.h"
 #include "net/uv_timer.h"
+#include "tests/support/free_ports.h"
 #include "tests/support/loop_until.h"
 #include "tests/support/temp_dir.h"
 
@@ -23,13 +23,6 @@ using test::run_until;
 namespace {
 
 constexpr const char* kEtcd = "/usr/bin/etcd";
-
-// A port nobody uses now.
-std::uint16_t free_port(Loop& loop) {
-  const auto listener = TcpListener::listen(loop, "127.0.0.1", 0, [](auto) {});
-  REQUIRE(listener);
-  return (*listener)->port();
-}
 
 // One etcd of its own, killed with the test.
 class Etcd {
@@ -66,8 +59,8 @@ TEST_CASE("clients: our client puts, gets, deletes and understands errors of a r
   }
   Loop loop;
   const test::TempDir directory;
-  const std::uint16_t port = free_port(loop);
-  const Etcd etcd(directory.path(), port, free_port(loop));
+  const std::uint16_t port = test::free_ports(1, 2)[0];
+  const Etcd etcd(directory.path(), port, static_cast<std::uint16_t>(port + 1));
 
   // Connects again until it listens and has elected itself.
   std::unique_ptr<GrpcClient> client;

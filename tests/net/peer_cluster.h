@@ -12,19 +12,13 @@
 #include "core/trace.h"
 #include "net/peer_transport.h"
 #include "net/uv_loop.h"
-#include "net/uv_tcp.h"
+#include "tests/support/free_ports.h"
 #include "tests/support/loop_until.h"
 
 namespace capstan::net::peer_test {
 
 inline constexpr Micros kHeartbeat = 10 * kMillisecond;
 inline constexpr Micros kSilence = 80 * kMillisecond;  // E
-
-inline std::uint16_t free_port(Loop& loop) {
-  auto listener = TcpListener::listen(loop, "127.0.0.1", 0, [](std::unique_ptr<TcpStream>) {});
-  REQUIRE(listener);
-  return (*listener)->port();
-}
 
 struct Quiet {
   Quiet() { set_trace_level(Level::kOff); }
@@ -55,8 +49,9 @@ struct End : PeerEvents {
 
 struct Cluster {
   explicit Cluster(std::size_t size) {
+    const std::vector<std::uint16_t> ports = test::free_ports(size);
     for (std::size_t i = 1; i <= size; ++i) {
-      members.push_back({MemberId{i}, "n" + std::to_string(i), "127.0.0.1", free_port(loop)});
+      members.push_back({MemberId{i}, "n" + std::to_string(i), "127.0.0.1", ports[i - 1]});
       ends.push_back(std::make_unique<End>());
     }
   }

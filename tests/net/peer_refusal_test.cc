@@ -1,4 +1,5 @@
 // Who is no peer of ours, and what is said about it: other lists, modes, clusters, names, programs.
+#include "net/uv_tcp.h"
 #include "tests/net/peer_cluster.h"
 
 namespace capstan::net {

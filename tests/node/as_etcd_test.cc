@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "processes.h"
+#include "tests/support/free_ports.h"
 
 namespace capstan::node {
 namespace {
@@ -76,7 +77,7 @@ void walk_all(const std::vector<Line>& lines) {
   }
   if (!installed("/usr/bin/etcd")) return;
   const test::TempDir directory;
-  const int port = free_port_pairs(1)[0];
+  const int port = test::free_ports(1, 2)[0];
   const std::string client = "127.0.0.1:" + std::to_string(port);
   const std::string peer = "http://127.0.0.1:" + std::to_string(port + 1);
   const Beside etcd(

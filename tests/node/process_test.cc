@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "processes.h"
+#include "tests/support/free_ports.h"
 
 namespace capstan::node {
 namespace {
@@ -207,7 +208,7 @@ TEST_CASE("kill -9 of all nodes under load loses nothing that was acknowledged")
 
 TEST_CASE("nodes whose lists differ wait, and say so on both sides") {
   const TestCluster cluster(Mode::kAp, 1);  // lends its scratch directory
-  const std::vector<int> free = free_port_pairs(2);
+  const auto free = test::free_ports(2, 2);
   const std::string a = "127.0.0.1:" + std::to_string(free[0]);
   const std::string b = "127.0.0.1:" + std::to_string(free[1]);
   NodeProcess one({"--mode=cp", "--name=n1", "--join=" + a, "--data-dir=" + cluster.data_dir(7)});
@@ -228,7 +229,7 @@ TEST_CASE("nodes whose lists differ wait, and say so on both sides") {
 }
 
 TEST_CASE("etcd's own flags and environment start the same cluster") {
-  const std::vector<int> ports = free_port_pairs(3);
+  const auto ports = test::free_ports(3, 2);
   TestCluster directory(Mode::kAp, 1);  // lends its scratch directory
   const auto url = [&](std::size_t i, int offset) {
     return "http://127.0.0.1:" + std::to_string(ports[i] + offset);

@@ -17,6 +17,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/free_ports.h"
+
 namespace capstan::node {
 namespace {
 
@@ -93,19 +95,6 @@ void read_both(const Child& child, std::string& out, std::string& err) {
   }
 }
 
-int listen_on(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_port = htons(static_cast<std::uint16_t>(port));
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 || listen(fd, 1) != 0) {
-    close(fd);
-    return -1;
-  }
-  return fd;
-}
-
 }  // namespace
 
 bool installed(const char* path) {
@@ -143,25 +132,6 @@ std::string Beside::wait_for(const std::string& text) const {
   const auto deadline = Clock::now() + kPatience;
   while (said() != text && Clock::now() < deadline) poll(nullptr, 0, 10);
   return said();
-}
-
-std::vector<int> free_port_pairs(std::size_t count) {
-  std::vector<int> ports, held;  // held together, so that none is given twice
-  while (ports.size() < count) {
-    const int first = listen_on(0);
-    REQUIRE(first >= 0);
-    sockaddr_in at{};
-    socklen_t size = sizeof at;
-    getsockname(first, reinterpret_cast<sockaddr*>(&at), &size);
-    const int port = ntohs(at.sin_port);
-    const int second = port < 65535 ? listen_on(port + 1) : -1;
-    held.push_back(first);
-    if (second < 0) continue;
-    held.push_back(second);
-    ports.push_back(port);
-  }
-  for (const int fd : held) close(fd);
-  return ports;
 }
 
 std::string capstan_program() {
@@ -233,7 +203,7 @@ std::string NodeProcess::err() const {
 }
 
 TestCluster::TestCluster(Mode mode, std::size_t nodes, std::vector<std::string> flags)
-    : mode_(mode), flags_(std::move(flags)), ports_(free_port_pairs(nodes)), nodes_(nodes) {
+    : mode_(mode), flags_(std::move(flags)), ports_(test::free_ports(nodes, 2)), nodes_(nodes) {
   std::string pattern = (fs::temp_directory_path() / "capstan-test-XXXXXX").string();
   REQUIRE(mkdtemp(pattern.data()) != nullptr);
   directory_ = pattern;

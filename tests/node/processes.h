@@ -44,9 +44,6 @@ class Beside {
   pid_t pid_ = -1;
 };
 
-// Loopback ports whose neighbours above are free as well, a moment ago.
-std::vector<int> free_port_pairs(std::size_t count);
-
 // A running node; killed and reaped at the latest by the destructor, or when the test dies.
 class NodeProcess {
  public:
@@ -96,7 +93,7 @@ class TestCluster {
   Mode mode_;
   std::vector<std::string> flags_;
   std::string directory_;
-  std::vector<int> ports_;
+  std::vector<std::uint16_t> ports_;
   std::vector<std::unique_ptr<NodeProcess>> nodes_;
 };
 
