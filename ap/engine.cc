@@ -484,6 +484,7 @@ void Engine::describe(StatusResult& status) const {
   status.durability = s.disk.durability();
   status.keys = s.replica.keys();
   status.base_bytes = s.base.bytes_used();
+  status.base_live_bytes = s.base.bytes_live();
   status.wal_bytes = s.disk.wal_bytes();
   status.table_bytes = s.table.bytes();
   status.conflicts = s.replica.books().total();

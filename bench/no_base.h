@@ -16,6 +16,7 @@ class NoBase final : public Base {
   Status install() override { return {}; }
   Status drop_staged() override { return {}; }
   std::uint64_t bytes_used() const override { return 0; }
+  std::uint64_t bytes_live() const override { return 0; }
 
  protected:
   Status write(Generation, const ChangeSource&) override { return {}; }

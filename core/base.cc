@@ -26,4 +26,12 @@ Status Base::stage(const std::vector<Change>& changes) {
   return write(Generation::kStaged, VectorSource(changes));
 }
 
+Status Base::amend(const Amendment& amendment) {
+  Result<std::unique_ptr<BaseView>> view = this->view();
+  if (!view) return std::unexpected(view.error());
+  const Result<std::vector<Change>> changes = amendment(**view);
+  view->reset();  // or the pages it pins could not be used again
+  return changes ? commit(*changes) : std::unexpected(changes.error());
+}
+
 }  // namespace capstan

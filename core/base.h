@@ -66,8 +66,13 @@ class BaseView {
   virtual Status scan(Space space, ByteView from, const Visitor& visit) const = 0;
 };
 
-// Threads: get and scans on one thread (the loop), commit, stage, install and drop_staged on one
-// other (the keeper). A view belongs to whoever asked for it.
+// Work on what the base holds that needs none of what is above it: the changes to make, sorted as
+// ChangeSource says. Run where the base is written; it touches nothing but its own results, and may
+// be run again.
+using Amendment = std::function<Result<std::vector<Change>>(const BaseView& base)>;
+
+// Threads: get and scans on one thread (the loop), commit, stage, install, drop_staged and amend
+// on one other (the keeper). A view belongs to whoever asked for it.
 class Base {
  public:
   virtual ~Base() = default;
@@ -89,9 +94,13 @@ class Base {
   virtual Status install() = 0;
   virtual Status drop_staged() = 0;
 
-  // What the records take, with pages that were freed and wait to be used again; never address
-  // space.
+  // Commits what `amendment` makes of the last commit.
+  Status amend(const Amendment& amendment);
+
+  // What it takes on disk, and what of that the records take: the rest was freed and waits to be
+  // used again or given back to the file system. Any thread.
   virtual std::uint64_t bytes_used() const = 0;
+  virtual std::uint64_t bytes_live() const = 0;
 
  protected:
   enum class Generation : std::uint8_t { kLive, kStaged };

@@ -52,6 +52,9 @@ class Disk {
   // Commits a frozen table to the base; one at a time. Then `done`. A full disk delays it.
   virtual void checkpoint(Table::Frozen frozen, std::move_only_function<void()> done) = 0;
 
+  // Base::amend() on what all that was asked before has left there, on another thread; then `done`.
+  virtual void amend(Amendment amendment, std::move_only_function<void()> done) = 0;
+
   // No record below `position` is needed any more: its segments may be reused.
   virtual void release(std::uint64_t position) = 0;
 

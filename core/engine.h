@@ -47,6 +47,7 @@ struct EngineConfig {
   std::size_t sync_list_keys = kSyncListKeys;      // AP: listed in one turn for a full join
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   WatchBounds watches;
+  Micros compare_interval = kCompareInterval;      // CP: between words on the own state
   std::size_t sweep_changes = kSweepChanges;  // CP: looked at in one tick after a compaction
   std::uint64_t seed = 0;                     // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.

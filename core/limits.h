@@ -38,9 +38,10 @@ inline constexpr std::size_t kWatchBytesMax = 1024 * 1024 * 1024;  // per node, 
 inline constexpr std::size_t kWatchAnswersMax = 200'000;  // of one stream, not taken by its reader
 inline constexpr Micros kWatchProgressInterval = 600 * kSecond;  // of quiet, if asked for
 
-// Compaction: what a node looks at in one tick, of changes and about of bytes
-inline constexpr std::size_t kSweepChanges = 1024;
-inline constexpr std::size_t kSweepBytes = 1024 * 1024;
+// Compaction: what the keeper looks at in one go, of changes and about of bytes; each may cost a
+// page to be written
+inline constexpr std::size_t kSweepChanges = 8 * 1024;
+inline constexpr std::size_t kSweepBytes = 8 * 1024 * 1024;
 
 // Disk
 inline constexpr std::size_t kWalSegmentBytes = 64 * 1024 * 1024;
@@ -56,6 +57,7 @@ inline constexpr std::uint64_t kLmdbMapBytes = 1ull << 40;
 // Time (contract.md); a tick is 10 ms
 inline constexpr Micros kHeartbeatInterval = 50 * kMillisecond;
 inline constexpr Micros kElectionTimeout = 250 * kMillisecond;  // E; drawn from [E, 2E)
+inline constexpr Micros kCompareInterval = 10 * kSecond;  // CP: of members' states
 inline constexpr Micros kRedialInterval = 200 * kMillisecond;
 inline constexpr Micros kLabCutMax = 60 * kSecond;  // default of --for
 

@@ -27,6 +27,7 @@
 #include "core/base.h"
 #include "core/check.h"
 #include "core/hash.h"
+#include "core/lmdb_space.h"
 
 namespace capstan {
 
@@ -255,7 +256,8 @@ class LmdbBase final : public Base {
   Result<std::unique_ptr<BaseView>> view() const override;
   Status install() override;
   Status drop_staged() override;
-  std::uint64_t bytes_used() const override;
+  std::uint64_t bytes_used() const override { return space_.bytes_allocated(); }
+  std::uint64_t bytes_live() const override { return space_.bytes_live(); }
 
  protected:
   Status write(Generation to, const ChangeSource& changes) override;
@@ -265,8 +267,9 @@ class LmdbBase final : public Base {
   class Reading;
   struct Writing;
 
-  explicit LmdbBase(MDB_env* env) : env_(env) {}
+  explicit LmdbBase(MDB_env* env) : env_(env), space_(env) {}
   Status set_up();
+  Status finish(WriteTxn& txn);
   Status write_change(Writing& writing, const ChangeRef& change);
   // Which generation a transaction sees as live.
   Result<std::size_t> live_in(MDB_txn* txn) const;
@@ -275,6 +278,7 @@ class LmdbBase final : public Base {
   }
 
   MDB_env* env_;
+  LmdbSpace space_;
   MDB_dbi main_ = 0;
   std::array<Databases, 2> databases_{};
   std::uint64_t salt_ = 0;
@@ -396,8 +400,7 @@ Status LmdbBase::set_up() {
       if (code != 0) return failed("database", code);
     }
   }
-  if (int code = txn.commit(); code != 0) return failed("commit", code);
-  return {};
+  return finish(txn);
 }
 
 Result<std::size_t> LmdbBase::live_in(MDB_txn* txn) const {
@@ -450,15 +453,13 @@ Result<std::unique_ptr<BaseView>> LmdbBase::view() const {
   return std::make_unique<LmdbView>(*this, txn, *live);
 }
 
-std::uint64_t LmdbBase::bytes_used() const {
-  MDB_envinfo info{};
-  MDB_stat stat{};
-  mdb_env_info(env_, &info);
-  mdb_env_stat(env_, &stat);
-  return (info.me_last_pgno + 1) * stat.ms_psize;
-}
-
 // ---- writing ------------------------------------------------------------------------------------
+
+Status LmdbBase::finish(WriteTxn& txn) {
+  if (int code = txn.commit(); code != 0) return failed("commit", code);
+  space_.committed();
+  return {};
+}
 
 // One transaction over sorted changes: a cursor a space, and no search at all once behind the last
 // key of the space.
@@ -532,8 +533,7 @@ Status LmdbBase::write(Generation to, const ChangeSource& changes) {
     });
   }
   if (!status) return status;
-  if (int code = txn.commit(); code != 0) return failed("commit", code);
-  return {};
+  return finish(txn);
 }
 
 Status LmdbBase::install() {
@@ -547,8 +547,7 @@ Status LmdbBase::install() {
   for (MDB_dbi dbi : databases_[*live]) {
     if (int code = mdb_drop(txn.get(), dbi, 0); code != 0) return failed("drop", code);
   }
-  if (int code = txn.commit(); code != 0) return failed("commit", code);
-  return {};
+  return finish(txn);
 }
 
 Status LmdbBase::drop_staged() {
@@ -559,8 +558,7 @@ Status LmdbBase::drop_staged() {
   for (MDB_dbi dbi : databases_[1 - *live]) {
     if (int code = mdb_drop(txn.get(), dbi, 0); code != 0) return failed("drop", code);
   }
-  if (int code = txn.commit(); code != 0) return failed("commit", code);
-  return {};
+  return finish(txn);
 }
 
 }  // namespace

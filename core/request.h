@@ -193,6 +193,7 @@ struct PeerStatus {
   Micros last_heard_ago = -1;               // -1: never
   Micros round_trip = -1;                   // -1: not measured
   std::uint64_t match = 0;                  // CP leader: its match index; AP: our view of its head
+  std::string state;                        // CP: its state beside ours: equal, different, unknown
 };
 struct StatusResult {
   std::string name;
@@ -211,10 +212,11 @@ struct StatusResult {
   Micros alone_for = -1;                    // CP: since when without quorum; AP: since some peer is gone; -1: not
   Durability durability = Durability::kSync;
   std::uint64_t keys = 0, base_bytes = 0, wal_bytes = 0, table_bytes = 0;
+  std::uint64_t base_live_bytes = 0;        // of base_bytes; the rest is free and will be given back
   std::uint64_t conflicts = 0;              // AP: entries ever recorded
   std::string vector_text;                  // AP: version vector, canonical
   std::string digest_text;                  // AP: 16 hex digits; equal vectors must mean equal digests
-  bool divergence_alarm = false;            // AP: level 0 found equal vectors with unequal digests
+  bool divergence_alarm = false;            // equal history (AP: equal vectors), different contents
   std::uint64_t sync_bytes_in = 0, sync_bytes_out = 0;          // AP level 1: whole messages
   std::uint64_t sync_ident_bytes = 0, sync_payload_bytes = 0;   // finding out; key + value bytes sent
   std::vector<std::string> errors;          // alarms and notes, as sentences

@@ -40,7 +40,7 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
   StateMachine::Position position = machine.load();
   if (position.config.voters.empty()) position.config = initial_config(config);
   checkpointed = applied = position.applied;
-  swept_on_disk = machine.mvcc().sweep_state().swept;
+  checkpointed_compacted = machine.facts().compacted;
 
   Replayed replayed = replay(recovered, applied, position.config);
   for (const auto& [index, at] : replayed.positions) {
@@ -78,6 +78,8 @@ void Engine::State::receive(MemberId from, Message message) {
     on_snapshot_chunk(from, term, std::move(*chunk));
   } else if (auto* staged = std::get_if<SnapshotReply>(&message.body)) {
     on_snapshot_reply(from, term, *staged);
+  } else if (auto* digest = std::get_if<StateDigest>(&message.body)) {
+    compare.heard(from, *digest, now.monotonic);
   }
 }
 
@@ -110,11 +112,58 @@ void Engine::State::tick() {
   reached_before = reached;
   expire();
   watch_time();
+  compare_states();
   resend_forwards(false);
   pump_snapshot();
   sweep();
   maybe_checkpoint();
   finish_stop();
+}
+
+// Everybody's word on the state, and an alarm for whatever is not equal.
+void Engine::State::compare_states() {
+  const auto every = static_cast<std::uint64_t>(ticks_of(config.compare_interval, 1));
+  if (ticks % every == 0 && applied.index && !installing) {
+    for (const Member& member : config.members) {
+      if (member.id == config.self) continue;
+      sender.send(member.id, {raft->term(), StateDigest{applied.index, machine.fingerprint()}});
+    }
+  }
+  for (const Member& member : config.members) {
+    if (member.id == config.self) continue;
+    const std::string alarm = state_alarm(member.id);
+    if (alarm.empty()) {
+      state_alarms.erase(member.id);
+    } else if (state_alarms.insert(member.id).second) {
+      trace(Level::kError, "state_alarm", alarm);
+    }
+  }
+}
+
+std::string Engine::State::state_alarm(MemberId member) const {
+  const StateCompare::Verdict verdict = compare.verdict(member, now.monotonic);
+  const Micros silent = now.monotonic - std::max({verdict.equal_at, started_at, Micros{0}});
+  if (verdict.answer == StateCompare::Answer::kDifferent) {
+    return "the states of " + config.name + " and " + name_of(member) +
+           " differ since at least index " + std::to_string(verdict.differed_at.value) +
+           ": one of them is damaged. See which differs from the others, stop it, and start it "
+           "again on an empty directory.";
+  }
+  if (verdict.answer == StateCompare::Answer::kEqual || silent <= StateCompare::kFresh) return {};
+  return "whether " + name_of(member) + " holds the same state has been unknown for " +
+         seconds_text(silent) + ".";
+}
+
+void Engine::State::describe_states(StatusResult& status) const {
+  for (PeerStatus& peer : status.peers) {
+    if (peer.id == config.self) continue;
+    const StateCompare::Verdict verdict = compare.verdict(peer.id, now.monotonic);
+    peer.state = to_text(verdict.answer);
+    if (verdict.answer == StateCompare::Answer::kDifferent) status.divergence_alarm = true;
+    if (std::string alarm = state_alarm(peer.id); !alarm.empty()) {
+      status.errors.push_back(std::move(alarm));
+    }
+  }
 }
 
 void Engine::State::watch_time() {
@@ -214,6 +263,7 @@ void Engine::State::describe(StatusResult& status) const {
   status.keys = machine.facts().keys;
   status.table_bytes = table.bytes();
   status.base_bytes = base.bytes_used();
+  status.base_live_bytes = base.bytes_live();
   status.wal_bytes = disk.wal_bytes();
   for (PeerStatus& peer : status.peers) {
     if (peer.id == config.self) {
@@ -229,6 +279,7 @@ void Engine::State::describe(StatusResult& status) const {
     const auto progress = raft->progress().find(peer.id);
     if (progress != raft->progress().end()) peer.match = progress->second.match.value;
   }
+  describe_states(status);
   if (lost_since >= 0) status.errors.push_back(no_quorum_text());
   if (raft->standing() == Standing::kImpaired) {
     status.errors.push_back(config.name +

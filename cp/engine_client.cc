@@ -427,6 +427,7 @@ void Engine::State::apply(const Entry& entry) {
   }
   const bool new_term = entry.term > applied.term;
   applied = entry.id();
+  compare.applied(applied.index, machine.fingerprint(), now.monotonic);
   if (new_term) offer_dead_writes_again(entry.term);
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cp/engine_state.h"
+#include "cp/mutants.h"
 
 namespace capstan::cp {
 namespace {
@@ -10,6 +11,9 @@ namespace {
 // How long a watch that is behind what was compacted may hold up the removal. One that keeps up is
 // behind for a turn or two only, and is not canceled for that.
 constexpr Micros kSweepPatience = kSecond;
+// After each slice the disk is left to others for this many times as long as the slice took; not if
+// the next compaction waits already, or history would grow for ever.
+constexpr Micros kSweepRest = 3;
 
 }  // namespace
 
@@ -18,31 +22,50 @@ void Engine::State::hold_physical(Write write, Reply reply) {
                                             write.physical_by});
 }
 
-bool Engine::State::sweep_may_begin() {
-  const Revision compacted = machine.facts().compacted;
-  if (compacted <= machine.mvcc().sweep_state().swept) return false;
+void Engine::State::begin_sweep() {
+  const Revision swept = machine.mvcc().sweep_state().swept;
+  if (machine.facts().compacted <= swept) return;
   if (sweep_wanted_at < 0) sweep_wanted_at = now.monotonic;
-  return now.monotonic - sweep_wanted_at >= kSweepPatience || !watches.any_behind(compacted);
+  const Revision known =
+      Mutants::on(Mutant::kSweepAheadOfBase) ? machine.facts().compacted : checkpointed_compacted;
+  if (known <= swept) {
+    if (!table.freezing()) checkpoint_due = true;  // soon, rather than at its time
+    return;
+  }
+  const bool patient = now.monotonic - sweep_wanted_at < kSweepPatience;
+  if (patient && watches.any_behind(known)) return;
+  sweep_wanted_at = -1;
+  machine.begin_sweep(known);
 }
 
 void Engine::State::sweep() {
   answer_physical();
-  if (installing) return;
-  if (!machine.mvcc().sweep_state().under_way()) {
-    if (!sweep_may_begin()) return;
-    sweep_wanted_at = -1;
-    machine.begin_sweep();
-  }
-  // The keeper has not come behind: what is removed meanwhile would only fill the memory.
-  if (table.freezing() && table.bytes() > config.checkpoint_table_bytes) return;
-  machine.sweep({.changes = config.sweep_changes});
-  swept_unsaved = true;
+  if (installing || sweeping || now.monotonic < sweep_rests_until) return;
+  if (!machine.mvcc().sweep_state().under_way()) begin_sweep();
+  if (!machine.mvcc().sweep_state().under_way()) return;
+  sweeping = true;
+  const auto after = std::make_shared<Mvcc::Sweep>();
+  disk.amend(
+      [from = machine.mvcc().sweep_state(), changes = config.sweep_changes,
+       after](const BaseView& base) -> Result<std::vector<Change>> {
+        Result<Mvcc::SweepSlice> slice = Mvcc::sweep_slice(base, from, {.changes = changes});
+        if (!slice) return std::unexpected(slice.error());
+        *after = slice->after;
+        return std::move(slice->changes);
+      },
+      alive([this, after, since = now.monotonic] {
+        sweeping = false;
+        const bool behind = machine.facts().compacted > machine.mvcc().sweep_state().target;
+        sweep_rests_until = now.monotonic + (behind ? 0 : kSweepRest * (now.monotonic - since));
+        machine.swept(*after);
+        answer_physical();
+      }));
 }
 
 void Engine::State::answer_physical(bool at_the_end) {
   for (auto at = physical.begin(); at != physical.end();) {
     Physical& waiting = at->second;
-    const bool gone = at->first <= swept_on_disk;
+    const bool gone = at->first <= machine.mvcc().sweep_state().swept;
     const bool late = waiting.by != 0 && now.monotonic >= waiting.by;
     if (!gone && !late && !at_the_end) {
       ++at;

@@ -20,6 +20,7 @@
 #include "core/table.h"
 #include "cp/engine.h"
 #include "cp/snapshot.h"
+#include "cp/state_compare.h"
 #include "cp/state_machine.h"
 #include "cp/watch.h"
 
@@ -38,6 +39,8 @@ struct Engine::State {
   void say_hello();
   void watch_time();
   void describe(StatusResult& status) const;
+  void describe_states(StatusResult& status) const;
+  void compare_states();
   bool ready() const;
   void finish_stop();
 
@@ -66,7 +69,7 @@ struct Engine::State {
   // ---- engine_compaction.cc
   void hold_physical(Write write, Reply reply);
   void sweep();
-  bool sweep_may_begin();
+  void begin_sweep();
   void answer_physical(bool at_the_end = false);
 
   // ---- engine_storage.cc: disk, checkpoints, snapshots
@@ -75,7 +78,7 @@ struct Engine::State {
   void send_after_writes(std::vector<Outgoing> messages);
   Index apply_limit() const;
   void maybe_checkpoint();
-  void checkpoint_done(StateMachine::Position position, Revision swept);
+  void checkpoint_done(StateMachine::Position position, Revision compacted);
   void begin_snapshots();
   void pump_snapshot();
   void end_snapshot(bool sent);
@@ -92,6 +95,7 @@ struct Engine::State {
   bool quorum_in_reach() const;
   std::string unheard(std::string_view between) const;
   std::string no_quorum_text() const;
+  std::string state_alarm(MemberId member) const;  // empty: none
   std::string no_leader_text() const;
   bool election_is_stuck() const;       // waiting for it makes no sense any more
   Reason no_quorum_reason() const;      // a cluster not formed yet is not one that lost its quorum
@@ -196,6 +200,7 @@ struct Engine::State {
   std::deque<std::pair<WriteNumber, std::vector<Outgoing>>> after;  // messages behind a write
   std::deque<std::pair<Index, std::uint64_t>> positions;  // last index of a group, its position
   EntryId checkpointed;
+  Revision checkpointed_compacted;  // what the base knows to be compacted
   CheckpointSchedule checkpoints{config};
   bool checkpoint_due = false;  // asked for, waiting until our own log has caught up
   bool force_checkpoint = false;
@@ -209,13 +214,16 @@ struct Engine::State {
   Term receiver_term;
   bool installing = false;
 
+  StateCompare compare;
+  std::set<MemberId> state_alarms;  // said already
+
   // Watches. Behind `machine`, of which they read.
   Watches watches{machine.mvcc(), config.watches, [this] { return reply().header; }};
 
-  // Compaction. `swept_unsaved`: the table holds removals that no checkpoint has taken yet.
+  // Compaction.
   Micros sweep_wanted_at = -1;
-  bool swept_unsaved = false;
-  Revision swept_on_disk;
+  bool sweeping = false;  // a slice is with the disk
+  Micros sweep_rests_until = 0;
   struct Physical {
     Answer answer;
     Reply reply;

@@ -64,12 +64,9 @@ Index Engine::State::apply_limit() const {
 
 void Engine::State::maybe_checkpoint() {
   const bool scheduled = checkpoints.due(table.bytes(), now.monotonic);
-  if (table.freezing() || installing) return;
-  if (applied.index == checkpointed.index && !swept_unsaved) return;
+  if (table.freezing() || installing || applied.index == checkpointed.index) return;
   const bool restored = force_checkpoint && raft->standing() == Standing::kNormal;
-  const Revision swept = machine.mvcc().sweep_state().swept;
-  const bool waited_for = !physical.empty() && physical.begin()->first <= swept;
-  if (!checkpoint_due && !scheduled && !restored && !waited_for) return;
+  if (!checkpoint_due && !scheduled && !restored) return;
   checkpoint_due = true;
   if (applied.index > raft->log().stable() && !Mutants::on(Mutant::kCheckpointAheadOfLog)) return;
   checkpoint_due = false;
@@ -77,16 +74,15 @@ void Engine::State::maybe_checkpoint() {
   checkpoints.begun(now.monotonic);
   StateMachine::Position position{applied, raft->config()};
   machine.save(position);
-  swept_unsaved = false;
-  disk.checkpoint(table.freeze(),
-                  alive([this, position, swept] { checkpoint_done(position, swept); }));
+  disk.checkpoint(table.freeze(), alive([this, position, compacted = machine.facts().compacted] {
+                    checkpoint_done(position, compacted);
+                  }));
 }
 
-void Engine::State::checkpoint_done(StateMachine::Position position, Revision swept) {
+void Engine::State::checkpoint_done(StateMachine::Position position, Revision compacted) {
   table.thaw_done();
   checkpointed = position.applied;
-  swept_on_disk = swept;
-  answer_physical();
+  checkpointed_compacted = compacted;
   raft->checkpointed(checkpointed.index);
   maybe_install();
   // The hard state is written again, so that everything before what is still needed may go.
@@ -206,9 +202,9 @@ void Engine::State::installed() {
   const StateMachine::Position position = machine.load();
   CAPSTAN_ASSERT(position.applied == receiver.last());
   checkpointed = applied = position.applied;
-  swept_unsaved = false;
-  swept_on_disk = machine.mvcc().sweep_state().swept;
+  checkpointed_compacted = machine.facts().compacted;
   answer_physical();
+  compare.reset();
   checkpoint_due = false;
   checkpoints.begun(now.monotonic);
   raft->snapshot_installed(applied, position.config);

@@ -166,9 +166,15 @@ struct SnapshotReply {
   bool installed = false;
 };
 
+// The sender's state once everything up to `index` is applied, as one number.
+struct StateDigest {
+  Index index;
+  std::uint64_t fingerprint = 0;
+};
+
 using Body = std::variant<Hello, VoteRequest, VoteReply, Append, AppendReply, Heartbeat,
                           HeartbeatReply, TimeoutNow, Restored, Forward, ForwardRefused,
-                          ReadRequest, ReadReply, SnapshotChunk, SnapshotReply>;
+                          ReadRequest, ReadReply, SnapshotChunk, SnapshotReply, StateDigest>;
 
 struct Message {
   Term term;  // of the sender; of a pre-vote, the term it would campaign in

@@ -1,7 +1,7 @@
 // Planted bugs: each makes one rule of the protocol false, so that the simulator can show that it
 // would notice (docs/testing.md). Compiled in only under CAPSTAN_MUTANTS; otherwise every switch is
-// a constant false and costs nothing. Numbers are those of the list of planted bugs; 31, rot cut as
-// a torn tail, is the log's own (core/mutants.h).
+// a constant false and costs nothing. Numbers are those of the list of planted bugs, from 41 on our
+// own; 31, rot cut as a torn tail, is the log's (core/mutants.h).
 #pragma once
 
 namespace capstan::cp {
@@ -19,6 +19,7 @@ enum class Mutant {
   kCompactionDropsNewestDelete = 36,  // a delete a watch may still begin at is swept away
   kWatchSplitsRevision = 37,          // two events of one transaction come in two messages
   kProgressEarly = 38,                // a progress message names what was not sent yet
+  kSweepAheadOfBase = 41,             // a sweep for a compaction that a restart may not know of
 };
 
 struct Mutants {

@@ -14,17 +14,19 @@
 // gives the same answers. Facts::digest covers each change in order.
 //
 // A compaction only moves Facts::compacted, on every member at the same place of the log. What it
-// frees each removes for itself, a slice at a time (sweep()), and no answer depends on how far that
-// has come. It walks the changes since the last compaction and erases the change that each follows:
+// frees each removes for itself from its base, a slice at a time (Sweep); no answer depends on
+// how far that has come. It walks the changes since the last compaction and erases the change that
+// each follows:
 //
-//      swept              target = compacted at its start
+//      swept              target = compacted, as the base has it
 //   ─────┼──────────●──────────┼──────────────►  changes
 //                   next       deletes below it go too; one exactly at it stays until the next,
 //                              since a watch may begin there
 //
 // Cost   put: one get and two puts of the table. Range: one row a key, and one read of history for
 //        each value returned; at an old revision O(log² changes since) for each key. Sweep: reads
-//        each change since the last compaction once, and erases at most one row for each.
+//        each change since the last compaction once, and erases at most one row for each, off the
+//        loop.
 // Source etcd v3 API
 #pragma once
 
@@ -60,20 +62,22 @@ class Mvcc {
     Place next;       // where it goes on
     bool under_way() const { return target != swept; }
   };
+  static constexpr ByteView kSweepKey = "cp/sweep";  // where the base keeps it, in Space::kMeta
   // What one slice of it may look at.
   struct SweepBudget {
     std::size_t changes = kSweepChanges;
     std::size_t bytes = kSweepBytes;  // about: a change is read whole
+  };
+  struct SweepSlice {
+    Sweep after;
+    std::vector<Change> changes;  // of the base, `after` among them
   };
 
   explicit Mvcc(Table& table) : table_(table) {}
 
   const Facts& facts() const { return facts_; }
   const Sweep& sweep_state() const { return sweep_; }
-  void set(const Facts& facts, const Sweep& sweep) {
-    facts_ = facts;
-    sweep_ = sweep;
-  }
+  void set_facts(const Facts& facts) { facts_ = facts; }
 
   // ---- Writing: begin(), any of these, end(). All of it is one revision.
   void begin();
@@ -88,10 +92,16 @@ class Mvcc {
   // ---- Compaction (mvcc_compaction.cc)
   // Refused below what is compacted, or at it, and in the future. The revision stays.
   std::optional<Refusal> compact(std::int64_t revision);
-  // Begins a pass up to what is compacted; asserts that none is under way and that it is needed.
-  void begin_sweep();
-  // A slice of the pass under way.
-  void sweep(SweepBudget budget);
+  // Begins a pass up to there; none may be under way. The base must hold the compaction itself, or
+  // a restart would read, from before it, what is not there any more.
+  void begin_sweep(Revision target);
+  // A slice of the pass `from` is in the middle of. Of the base alone: for Disk::amend.
+  static Result<SweepSlice> sweep_slice(const BaseView& base, const Sweep& from,
+                                        SweepBudget budget);
+  // The base has taken a slice.
+  void swept(const Sweep& after) { sweep_ = after; }
+  // Takes the sweep from the table, as at start.
+  void load_sweep();
 
   // ---- Reading
   // Is this revision one we can read at? 0 or less: now.

@@ -5,13 +5,13 @@
 
 #include "core/check.h"
 #include "core/coding.h"
+#include "core/hash.h"
 #include "cp/txn.h"
 
 namespace capstan::cp {
 namespace {
 
-constexpr std::uint8_t kFormat = 2;
-constexpr std::uint8_t kFormatWithoutSweep = 1;
+constexpr std::uint8_t kFormat = 1;
 
 std::string id_key(ByteView request_id) { return "i" + std::string(request_id); }
 std::string number_key(std::uint64_t number) {
@@ -23,14 +23,13 @@ std::string number_key(std::uint64_t number) {
 struct Row {
   StateMachine::Position position;
   Mvcc::Facts facts;
-  Mvcc::Sweep sweep;
   std::uint64_t requests_first = 0, requests_next = 0;
 };
 
 Row parse_row(ByteView bytes) {
   Reader in(bytes);
   const std::uint8_t format = in.u8();
-  CAPSTAN_ASSERT(format == kFormat || format == kFormatWithoutSweep);
+  CAPSTAN_ASSERT(format == kFormat);
   Row row;
   row.position.applied.index = {in.varint()};
   row.position.applied.term = {in.varint()};
@@ -38,11 +37,6 @@ Row parse_row(ByteView bytes) {
   row.facts.compacted = {in.varint()};
   row.facts.keys = in.varint();
   row.facts.digest = in.u64();
-  if (format != kFormatWithoutSweep) {
-    row.sweep.swept = {in.varint()};
-    row.sweep.target = {in.varint()};
-    row.sweep.next = read_place(in);
-  }
   row.requests_first = in.varint();
   row.requests_next = in.varint();
   const std::uint64_t voters = in.varint();
@@ -55,15 +49,25 @@ Row parse_row(ByteView bytes) {
 }  // namespace
 
 StateMachine::Position StateMachine::load() {
-  mvcc_.set({}, {});
+  mvcc_.set_facts({});
+  mvcc_.load_sweep();
   requests_first_ = requests_next_ = 0;
   const auto bytes = table_.get(Space::kMeta, kStateKey);
   if (!bytes) return {};
   Row row = parse_row(*bytes);
-  mvcc_.set(row.facts, row.sweep);
+  mvcc_.set_facts(row.facts);
   requests_first_ = row.requests_first;
   requests_next_ = row.requests_next;
   return std::move(row.position);
+}
+
+std::uint64_t StateMachine::fingerprint() const {
+  const Mvcc::Facts& facts = mvcc_.facts();
+  std::string text;
+  for (std::uint64_t fact : {facts.revision.value, facts.compacted.value, facts.keys}) {
+    put_u64(text, fact);
+  }
+  return xxh3(text, facts.digest);
 }
 
 StateMachine::Position StateMachine::parse(ByteView row) { return parse_row(row).position; }
@@ -78,10 +82,6 @@ void StateMachine::save(const Position& position) {
   put_varint(row, facts.compacted.value);
   put_varint(row, facts.keys);
   put_u64(row, facts.digest);
-  const Mvcc::Sweep& sweep = mvcc_.sweep_state();
-  put_varint(row, sweep.swept.value);
-  put_varint(row, sweep.target.value);
-  put_place(row, sweep.next);
   put_varint(row, requests_first_);
   put_varint(row, requests_next_);
   put_varint(row, position.config.voters.size());

@@ -49,11 +49,14 @@ class StateMachine {
   std::optional<Refusal> read(const RangeRequest& request, RangeResult& out) const;
   std::optional<Refusal> read(const TxnRequest& request, TxnResult& out);
 
-  // What is compacted is removed by whoever drives this, a slice at a time (Mvcc::sweep).
-  void begin_sweep() { mvcc_.begin_sweep(); }
-  void sweep(Mvcc::SweepBudget budget) { mvcc_.sweep(budget); }
+  // What is compacted is removed by whoever drives this, a slice at a time (Mvcc::sweep_slice).
+  void begin_sweep(Revision target) { mvcc_.begin_sweep(target); }
+  void swept(const Mvcc::Sweep& after) { mvcc_.swept(after); }
 
   Revision revision() const { return mvcc_.facts().revision; }
+  // One number of all that members must agree on: every change since revision 1, in order, and what
+  // is compacted.
+  std::uint64_t fingerprint() const;
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
   const Mvcc& mvcc() const { return mvcc_; }
 

@@ -151,6 +151,11 @@ void write(schema::CpMessage::Builder to, const cp::ReadReply& reply) {
   out.setRefused(reply.refused);
   out.setIndex(reply.index.value);
 }
+void write(schema::CpMessage::Builder to, const cp::StateDigest& digest) {
+  auto out = to.initStateDigest();
+  out.setIndex(digest.index.value);
+  out.setFingerprint(digest.fingerprint);
+}
 void write(schema::CpMessage::Builder to, const cp::SnapshotChunk& chunk) {
   auto out = to.initSnapshotChunk();
   write(out.initLast(), chunk.last);
@@ -315,8 +320,11 @@ cp::Body read_body(Checker& check, Term term, schema::CpMessage::Reader from) {
       return read_append(check, term, from.getAppend());
     case schema::CpMessage::APPEND_REPLY: {
       const auto in = from.getAppendReply();
-      return cp::AppendReply{in.getRejected(), in.getCounts(), check.life(in.getLife()),
-                             {check.number(in.getIndex())}, check.id(in.getHint())};
+      return cp::AppendReply{in.getRejected(),
+                             in.getCounts(),
+                             check.life(in.getLife()),
+                             {check.number(in.getIndex())},
+                             check.id(in.getHint())};
     }
     case schema::CpMessage::HEARTBEAT: {
       const auto in = from.getHeartbeat();
@@ -360,6 +368,10 @@ cp::Body read_body(Checker& check, Term term, schema::CpMessage::Reader from) {
                            check.number(in.getNumber()),
                            in.getRefused(),
                            {check.number(in.getIndex())}};
+    }
+    case schema::CpMessage::STATE_DIGEST: {
+      const auto in = from.getStateDigest();
+      return cp::StateDigest{{check.number(in.getIndex())}, in.getFingerprint()};
     }
     case schema::CpMessage::SNAPSHOT_CHUNK:
       return read_chunk(check, from.getSnapshotChunk());

@@ -400,6 +400,14 @@ void DiskThread::checkpoint(Table::Frozen frozen, std::move_only_function<void()
                       .garbage = std::move(frozen)});
 }
 
+void DiskThread::amend(Amendment amendment, std::move_only_function<void()> done) {
+  shared_->queue_job(
+      {.what = "removing what was compacted",
+       .run = [&base = shared_->base, a = std::move(amendment)] { return base.amend(a); },
+       .done = std::move(done),
+       .garbage = {}});
+}
+
 void DiskThread::release(std::uint64_t position) {
   {
     const std::scoped_lock lock(shared_->mutex);

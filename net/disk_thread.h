@@ -1,5 +1,5 @@
 // core/disk.h on real threads: one disk thread (log write and sync, nothing else) and one keeper
-// thread (checkpoints, staging, install).
+// thread (checkpoints, amendments, staging, install).
 //
 //   loop: append() ─► queue ─► disk thread: all that waits = one group, write, sync ─┐
 //         checkpoint(), stage(), install() ─► queue ─► keeper thread: Base ──────────┤
@@ -49,6 +49,7 @@ class DiskThread final : public Disk {
   void append(std::vector<Record> records,
               std::move_only_function<void(std::uint64_t position)> done) override;
   void checkpoint(Table::Frozen frozen, std::move_only_function<void()> done) override;
+  void amend(Amendment amendment, std::move_only_function<void()> done) override;
   void release(std::uint64_t position) override;
   void stage(std::vector<Change> changes, std::move_only_function<void()> done) override;
   void install(std::move_only_function<void()> done) override;

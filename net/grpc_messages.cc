@@ -4,6 +4,7 @@
 #include <google/protobuf/util/json_util.h>
 #include "net/schema/rpc.pb.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -329,9 +330,11 @@ void fill(pb::StatusResponse& to, StatusResult& status) {
   to.set_version(std::string(kEtcdVersion));
   // What the keys take, as etcd's: the log is allocated ahead and not part of it. etcd's file is
   // never empty, and tools divide by its size.
-  const std::uint64_t bytes = status.base_bytes + status.table_bytes;
-  to.set_dbsize(static_cast<std::int64_t>(bytes == 0 ? 1 : bytes));
-  to.set_dbsizeinuse(static_cast<std::int64_t>(bytes == 0 ? 1 : bytes));
+  const std::uint64_t in_use =
+      std::max<std::uint64_t>(status.base_live_bytes + status.table_bytes, 1);
+  to.set_dbsize(
+      static_cast<std::int64_t>(std::max(status.base_bytes + status.table_bytes, in_use)));
+  to.set_dbsizeinuse(static_cast<std::int64_t>(in_use));
   to.set_leader(ap ? status.id.value : status.leader.value);
   to.set_raftindex(ap ? status.revision.value : status.committed);
   to.set_raftterm(ap ? 1 : status.term);

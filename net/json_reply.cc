@@ -56,7 +56,8 @@ Json json_of(const PeerStatus& peer) {
           {"reachable", peer.reachable},
           {"last_heard_ago_micros", peer.last_heard_ago},
           {"round_trip_micros", peer.round_trip},
-          {"match", peer.match}};
+          {"match", peer.match},
+          {"state", peer.state}};
 }
 
 Json json_of(const std::vector<PeerStatus>& peers) {
@@ -123,6 +124,7 @@ void put(Json& to, const StatusResult& s) {
                   {"durability", to_text(s.durability)},
                   {"keys", s.keys},
                   {"base_bytes", s.base_bytes},
+                  {"base_live_bytes", s.base_live_bytes},
                   {"wal_bytes", s.wal_bytes},
                   {"table_bytes", s.table_bytes},
                   {"conflicts", s.conflicts},
@@ -262,6 +264,7 @@ std::vector<PeerStatus> peers_of(const Json& json) {
     from.take("last_heard_ago_micros", peer.last_heard_ago);
     from.take("round_trip_micros", peer.round_trip);
     from.take("match", peer.match);
+    from.take("state", peer.state);
   }
   return peers;
 }
@@ -298,6 +301,7 @@ StatusResult status_of(const Json& json) {
   s.durability = durability_of(from.text("durability"));
   from.take("keys", s.keys);
   from.take("base_bytes", s.base_bytes);
+  from.take("base_live_bytes", s.base_live_bytes);
   from.take("wal_bytes", s.wal_bytes);
   from.take("table_bytes", s.table_bytes);
   from.take("conflicts", s.conflicts);

@@ -41,9 +41,6 @@ void Node::Parts::add_links(std::vector<PeerStatus>& list) const {
 }
 
 void Node::Parts::add_links(StatusResult& status) const {
-  status.durability = config.durability;
-  status.wal_bytes = disk->wal_bytes();
-  status.base_bytes = data.base->bytes_used();
   add_links(status.peers);
   if (!peers) return;
   for (const PeerStatus& peer : status.peers) {

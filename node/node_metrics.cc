@@ -97,6 +97,12 @@ void cp_metrics(MetricsText& out, const StatusResult& status, Micros minority) {
   out.gauge("capstan_log_unapplied", "Entries held and not yet applied.", "",
             number(status.index - std::min(status.index, status.applied)));
   out.counter("capstan_minority_seconds_total", "Time without a quorum.", "", seconds(minority));
+  for (const PeerStatus& peer : status.peers) {
+    if (peer.self) continue;
+    out.gauge("capstan_peer_state_equal",
+              "The peer's state was compared with ours, and is the same.", label("peer", peer.name),
+              peer.state == "equal" ? 1 : 0);
+  }
   out.gauge("capstan_compacted_revision", "Where history begins; 0: nothing was compacted.", "",
             number(status.compacted.value));
   // the names that people's alerts for etcd ask for
@@ -109,8 +115,6 @@ void cp_metrics(MetricsText& out, const StatusResult& status, Micros minority) {
 void ap_metrics(MetricsText& out, const StatusResult& status) {
   out.counter("capstan_conflicts_total", "Concurrent writes that lost, bodies kept.",
               label("rule", "lww"), number(status.conflicts));
-  out.gauge("capstan_divergence_alarm", "Equal vectors with unequal digests were seen.", "",
-            status.divergence_alarm ? 1 : 0);
   out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
               label("direction", "in"), number(status.sync_bytes_in));
   out.counter("capstan_antientropy_bytes_total", "Bytes of synchronisation messages.",
@@ -122,6 +126,8 @@ void storage_metrics(MetricsText& out, const StatusResult& status,
   out.gauge("capstan_keys", "Keys with a value.", "", number(status.keys));
   out.gauge("capstan_revision", "Revision of this node.", "", number(status.revision.value));
   out.gauge("capstan_base_bytes", "Bytes of checkpointed data.", "", number(status.base_bytes));
+  out.gauge("capstan_base_live_bytes", "Of these, what is in use; the rest will be given back.", "",
+            number(status.base_live_bytes));
   out.gauge("capstan_wal_bytes", "Bytes of live log segments.", "", number(status.wal_bytes));
   out.gauge("capstan_table_bytes", "Bytes in memory above the checkpoint.", "",
             number(status.table_bytes));
@@ -136,6 +142,8 @@ void storage_metrics(MetricsText& out, const StatusResult& status,
   out.counter("capstan_wal_written_bytes_total", "Bytes written to the log.", "",
               number(disk_figures.bytes));
   out.gauge("etcd_mvcc_db_total_size_in_bytes", "As etcd's.", "", number(status.base_bytes));
+  out.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "As etcd's.", "",
+            number(status.base_live_bytes));
   out.histogram_seconds("etcd_disk_wal_fsync_duration_seconds", "As etcd's.", "",
                         disk_figures.sync_micros);
 }

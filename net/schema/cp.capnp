@@ -23,6 +23,7 @@ struct CpMessage {
     readReply @13 :CpReadReply;
     snapshotChunk @14 :CpSnapshotChunk;
     snapshotReply @15 :CpSnapshotReply;
+    stateDigest @16 :CpStateDigest;
   }
 }
 
@@ -143,4 +144,9 @@ struct CpSnapshotReply {
   expected @2 :UInt32;
   installed @3 :Bool;
   life @4 :CpLife;
+}
+
+struct CpStateDigest {
+  index @0 :UInt64;
+  fingerprint @1 :UInt64;
 }

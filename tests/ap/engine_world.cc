@@ -30,6 +30,7 @@ class FakeDisk final : public Disk {
     CAPSTAN_ASSERT(base_.commit(*frozen));
     checkpoints.push_back(std::move(done));
   }
+  void amend(Amendment, std::move_only_function<void()>) override {}
   void release(std::uint64_t position) override {
     std::erase_if(log_, [&](const RecoveredRecord& r) { return r.position < position; });
   }

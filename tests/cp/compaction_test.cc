@@ -12,14 +12,14 @@ using namespace capstan::test;
 namespace {
 
 void sweep_all(Store& store, std::size_t changes = 1024) {
-  while (store.mvcc.sweep_state().under_way()) store.mvcc.sweep({.changes = changes});
+  while (store.mvcc.sweep_state().under_way()) store.sweep({.changes = changes});
 }
 void compact(Store& store, std::int64_t revision) {
   REQUIRE(!store.mvcc.compact(revision));
-  if (!store.mvcc.sweep_state().under_way()) store.mvcc.begin_sweep();
+  if (!store.mvcc.sweep_state().under_way()) store.begin_sweep();
   sweep_all(store);
   if (store.mvcc.facts().compacted > store.mvcc.sweep_state().swept) {
-    store.mvcc.begin_sweep();
+    store.begin_sweep();
     sweep_all(store);
   }
 }
@@ -86,7 +86,7 @@ TEST_CASE("compaction: a put over a delete that goes begins anew, whether that i
     store.put("b", "1");
     REQUIRE(!store.mvcc.compact(4));
     if (swept) {
-      store.mvcc.begin_sweep();
+      store.begin_sweep();
       sweep_all(store);
     }
     store.put("a", "2");
@@ -151,9 +151,9 @@ TEST_CASE("compaction: reads, digests and events do not depend on how far each h
         (rng.chance(0.5) ? eager : lazy).checkpoint();
       } else if (dice < 17) {
         if (lazy.mvcc.sweep_state().under_way()) {
-          lazy.mvcc.sweep({.changes = 1 + rng.below(5)});
+          lazy.sweep({.changes = 1 + rng.below(5)});
         } else if (lazy.mvcc.facts().compacted > lazy.mvcc.sweep_state().swept) {
-          lazy.mvcc.begin_sweep();
+          lazy.begin_sweep();
         }
       } else {
         check_reads(eager);
@@ -171,7 +171,7 @@ TEST_CASE("compaction: reads, digests and events do not depend on how far each h
     }
     sweep_all(lazy, 3);
     if (lazy.mvcc.facts().compacted > lazy.mvcc.sweep_state().swept) {
-      lazy.mvcc.begin_sweep();
+      lazy.begin_sweep();
       sweep_all(lazy, 3);
     }
     twin.put("a", "last");
@@ -190,7 +190,7 @@ TEST_CASE("compaction: reads, digests and events do not depend on how far each h
   }
 }
 
-TEST_CASE("compaction: a pass goes on where a checkpoint holds it") {
+TEST_CASE("compaction: a pass goes on where the base holds it") {
   test::MemoryBase base;
   Table table{base};
   StateMachine machine{table};
@@ -204,16 +204,25 @@ TEST_CASE("compaction: a pass goes on where a checkpoint holds it") {
   CHECK(std::holds_alternative<CompactResult>(done.body));
   CHECK(done.revision == Revision{11});
   CHECK(apply(CompactRequest{.revision = 10}).refusal->reason == Reason::kCompacted);
-  machine.begin_sweep();
-  machine.sweep({.changes = 4});
   machine.save({{{1}, {12}}, {{{1}}}});
   REQUIRE(base.commit(*table.freeze()).has_value());
+  machine.begin_sweep({10});
+  const auto amend = [&](const Mvcc::Sweep& from, std::size_t changes) {
+    REQUIRE(base.amend([&](const BaseView& view) -> Result<std::vector<Change>> {
+                  auto slice = Mvcc::sweep_slice(view, from, {.changes = changes});
+                  REQUIRE(slice);
+                  return std::move(slice->changes);
+                })
+                .has_value());
+  };
+  amend(machine.mvcc().sweep_state(), 4);
   Table again{base};
   StateMachine other{again};
   CHECK(other.facts().compacted == Revision{10});
   CHECK(other.mvcc().sweep_state().under_way());
   CHECK(other.mvcc().sweep_state().next == Place{6, 0});
-  other.sweep({});
+  amend(other.mvcc().sweep_state(), 100);
+  other.load();
   CHECK(!other.mvcc().sweep_state().under_way());
   std::size_t left = 0;
   other.mvcc().changes({1}, {11}, [&](Place, const ChangeView&) { return ++left > 0; });
@@ -224,8 +233,8 @@ TEST_CASE("compaction: a slice ends at its bytes, too") {
   Store store;
   for (int i = 0; i < 8; ++i) store.put("k", std::string(1000, 'x'));
   REQUIRE(!store.mvcc.compact(9));
-  store.mvcc.begin_sweep();
-  store.mvcc.sweep({.changes = 100, .bytes = 2000});
+  store.begin_sweep();
+  store.sweep({.changes = 100, .bytes = 2000});
   CHECK(store.mvcc.sweep_state().next == Place{4, 0});
   CHECK(history(store) == "3+k 4+k 5+k 6+k 7+k 8+k 9+k");
 }

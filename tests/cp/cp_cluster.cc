@@ -31,6 +31,16 @@ void CpDisk::checkpoint(Table::Frozen frozen, std::move_only_function<void()> do
                    true});
 }
 
+void CpDisk::amend(Amendment amendment, std::move_only_function<void()> done) {
+  auto shared = std::make_shared<std::move_only_function<void()>>(std::move(done));
+  jobs_.push_back({[this, amendment, shared] {
+                     ++amendments;
+                     REQUIRE(base_.amend(amendment).has_value());
+                     (*shared)();
+                   },
+                   true});
+}
+
 void CpDisk::release(std::uint64_t position) {
   std::erase_if(records_, [position](const RecoveredRecord& r) { return r.position < position; });
 }
@@ -128,6 +138,16 @@ void CpCluster::wipe(int n) {
   node.base = std::make_unique<MemoryBase>();
   node.disk = std::make_unique<CpDisk>(*node.base);
   node.impaired.clear();
+}
+
+void CpCluster::change_base(int n, Space space, const std::string& key,
+                            const std::function<void(std::string&)>& change) {
+  Node& node = *nodes_.at(n);
+  REQUIRE(node.engine == nullptr);
+  auto row = *node.base->get(space, key);
+  REQUIRE(row.has_value());
+  change(*row);
+  REQUIRE(node.base->commit({{space, key, *row}}).has_value());
 }
 
 void CpCluster::rot(int n) {

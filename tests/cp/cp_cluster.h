@@ -27,6 +27,7 @@ class CpDisk final : public Disk {
   void append(std::vector<Record> records,
               std::move_only_function<void(std::uint64_t)> done) override;
   void checkpoint(Table::Frozen frozen, std::move_only_function<void()> done) override;
+  void amend(Amendment amendment, std::move_only_function<void()> done) override;
   void release(std::uint64_t position) override;
   void stage(std::vector<Change> changes, std::move_only_function<void()> done) override;
   void install(std::move_only_function<void()> done) override;
@@ -49,6 +50,7 @@ class CpDisk final : public Disk {
   bool checkpoints_held = false;
   bool space = true;
   int checkpoints = 0;
+  int amendments = 0;
   int installs = 0;
   std::function<void()> on_checkpoint;  // before each is committed
 
@@ -100,7 +102,10 @@ class CpCluster {
   void crash(int n);  // loses what is not durable; the others see connections break
   void start(int n);
   void wipe(int n);  // while down: a new disk, with a new node id
-  void rot(int n);   // while down: the last half of its log becomes unreadable
+  // While down: one row of its base becomes another.
+  void change_base(int n, Space space, const std::string& key,
+                   const std::function<void(std::string&)>& change);
+  void rot(int n);  // while down: the last half of its log becomes unreadable
 
   // Submits and returns the place the reply will be put.
   std::shared_ptr<std::optional<Reply>> submit(int n, RequestBody body, std::string request_id = {},

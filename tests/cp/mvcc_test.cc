@@ -208,7 +208,7 @@ TEST_CASE("mvcc: a future revision and a compacted one are told apart") {
   Mvcc::Facts facts = store.mvcc.facts();
   facts.revision = {10};
   facts.compacted = {5};
-  store.mvcc.set(facts, {});
+  store.mvcc.set_facts(facts);
   CHECK(store.mvcc.check_revision(11)->reason == Reason::kFutureRevision);
   CHECK(store.mvcc.check_revision(4)->reason == Reason::kCompacted);
   CHECK(!store.mvcc.check_revision(5));

@@ -63,6 +63,22 @@ struct Store {
     mvcc.end();
     return out;
   }
+  // One slice of a sweep, as the keeper does it.
+  void sweep(Mvcc::SweepBudget budget) {
+    Mvcc::Sweep after;
+    REQUIRE(base.amend([&](const BaseView& view) -> Result<std::vector<Change>> {
+                  auto slice = Mvcc::sweep_slice(view, mvcc.sweep_state(), budget);
+                  REQUIRE(slice);
+                  after = slice->after;
+                  return std::move(slice->changes);
+                })
+                .has_value());
+    mvcc.swept(after);
+  }
+  void begin_sweep() {
+    checkpoint();
+    mvcc.begin_sweep(mvcc.facts().compacted);
+  }
   // Everything in memory goes down, as by a checkpoint.
   void checkpoint() {
     const Table::Frozen frozen = table.freeze();

@@ -22,6 +22,9 @@ class ManualDisk final : public Disk {
   void checkpoint(Table::Frozen, std::move_only_function<void()> done) override {
     waiting_.push_back(std::move(done));
   }
+  void amend(Amendment, std::move_only_function<void()> done) override {
+    waiting_.push_back(std::move(done));
+  }
   void release(std::uint64_t) override {}
   void stage(std::vector<Change>, std::move_only_function<void()> done) override {
     waiting_.push_back(std::move(done));

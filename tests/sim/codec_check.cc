@@ -19,9 +19,10 @@ Result<node::PeerMessage> through_bytes(const node::PeerMessage& message) {
 const char* describe_message(const node::PeerMessage& message) {
   if (const auto* cp = std::get_if<cp::Message>(&message)) {
     static constexpr const char* kNames[] = {
-        "hello",           "vote request",    "vote reply",  "append",         "append reply",
-        "heartbeat",       "heartbeat reply", "timeout now", "restored",       "forward",
-        "forward refused", "read request",    "read reply",  "snapshot chunk", "snapshot reply"};
+        "hello",        "vote request",   "vote reply",      "append",
+        "append reply", "heartbeat",      "heartbeat reply", "timeout now",
+        "restored",     "forward",        "forward refused", "read request",
+        "read reply",   "snapshot chunk", "snapshot reply",  "state digest"};
     static_assert(std::size(kNames) == std::variant_size_v<cp::Body>);
     return kNames[cp->body.index()];
   }

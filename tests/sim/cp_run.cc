@@ -15,7 +15,7 @@ namespace capstan::sim {
 namespace {
 
 constexpr Micros kProgressWithin = 5 * kSecond;
-constexpr Micros kSweptWithin = 15 * kSecond;  // one change a tick at the slowest
+constexpr Micros kSweptWithin = 20 * kSecond;  // a few changes at a time
 constexpr Micros kCompareLogsEvery = 200 * kMillisecond;
 constexpr std::uint32_t kProber = 100;
 
@@ -44,6 +44,7 @@ class CpRun {
     finish_watchers();
     check_histories();
     check_swept();
+    check_compared();
   }
 
  private:
@@ -241,6 +242,30 @@ class CpRun {
                                   " revisions where it should keep " + std::to_string(want.size()));
       }
     }
+  }
+
+  // Every member has compared its state with every other's, and found it equal.
+  void check_compared() {
+    if (world().failed()) return;
+    const auto word = [this](int node, MemberId of) {
+      StatusResult status;
+      status.peers.emplace_back().id = of;
+      engine(node).describe(status);
+      return status.peers.front().state;
+    };
+    const auto everywhere = [&](const auto& holds) {
+      for (int node = 0; node < cluster_.size(); ++node) {
+        for (int other = 0; other < cluster_.size(); ++other) {
+          if (node != other && !holds(word(node, cluster_.node(other).id()))) return false;
+        }
+      }
+      return true;
+    };
+    const Micros limit = world().now() + 2 * cluster_.options.compare_interval + kSecond;
+    const bool all = cluster_.run_while_waiting(limit, [&] {
+      return everywhere([](const std::string& state) { return state == "equal"; });
+    });
+    if (!all) world().fail("states compared", "not all equal within two rounds");
   }
 
   Cluster cluster_;

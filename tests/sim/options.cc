@@ -80,7 +80,8 @@ Options draw_options(Mode mode, Rng& rng) {
     o.watches.hits = one_of<std::size_t>(rng, {1, 3, o.watches.hits});
     o.watch_pause_max = one_of<Micros>(rng, {1, 50, 1'000}) * kMillisecond;
     o.compactions = one_of(rng, {0.0, 0.02, 0.1});
-    o.sweep_changes = one_of<std::size_t>(rng, {1, 10, kSweepChanges});
+    o.sweep_changes = one_of<std::size_t>(rng, {5, 50, kSweepChanges});
+    o.compare_interval = one_of<Micros>(rng, {100, 1'000, 10'000}) * kMillisecond;
   }
   return o;
 }
@@ -123,6 +124,7 @@ std::string to_text(const Options& o) {
   number("sync_list_keys", o.sync_list_keys);
   number("sync_slice_bytes", o.sync_slice_bytes);
   number("sweep_changes", o.sweep_changes);
+  number("compare_interval", o.compare_interval);
   number("watchers", o.watchers);
   number("watch_message_bytes", o.watches.message_bytes);
   number("watch_scan_changes", o.watches.scan_changes);

@@ -55,6 +55,7 @@ struct Options {
   std::size_t sync_slice_bytes = kSyncSliceBytes;
 
   std::size_t sweep_changes = kSweepChanges;
+  Micros compare_interval = kCompareInterval;
 
   // Watches (CP)
   int watchers = 2;

@@ -119,6 +119,11 @@ void SimDisk::checkpoint(Table::Frozen frozen, Completion done) {
            std::move(done)});
 }
 
+void SimDisk::amend(Amendment amendment, Completion done) {
+  enqueue({"amendment", options_.checkpoint_max / 8,
+           [this, a = std::move(amendment)] { return base_.amend(a); }, std::move(done)});
+}
+
 void SimDisk::stage(std::vector<Change> changes, Completion done) {
   enqueue({"snapshot piece staged", options_.checkpoint_max / 4,
            [this, c = std::move(changes)] { return base_.stage(c); }, std::move(done)});

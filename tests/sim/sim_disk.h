@@ -3,7 +3,8 @@
 //
 //   disk thread   drains the queue into one group, writes it, and a drawn latency later syncs it
 //                 and completes; after 10 ms of quiet it seals the log and keeps spares
-//   keeper        one job at a time: checkpoints, staged pieces, installs; each takes effect at its
+//   keeper        one job at a time: checkpoints, amendments, staged pieces, installs; each takes
+//   effect at its
 //                 end, all at once
 //
 // A crash is simply the destructor: nothing completes any more, and what was written and not synced
@@ -42,6 +43,7 @@ class SimDisk : public Disk {
   void append(std::vector<Record> records,
               std::move_only_function<void(std::uint64_t position)> done) override;
   void checkpoint(Table::Frozen frozen, std::move_only_function<void()> done) override;
+  void amend(Amendment amendment, std::move_only_function<void()> done) override;
   void release(std::uint64_t position) override;
   void stage(std::vector<Change> changes, std::move_only_function<void()> done) override;
   void install(std::move_only_function<void()> done) override;

@@ -62,6 +62,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.sync_slice_bytes = options_.sync_slice_bytes;
   config.watches = options_.watches;
   config.sweep_changes = options_.sweep_changes;
+  config.compare_interval = options_.compare_interval;
   config.seed = world_.rng.nodes.next();
   return config;
 }

@@ -87,6 +87,7 @@ class SimNode : public Port, public node::PeerSender {
   node::Machine* machine() { return machine_.get(); }
   const node::Machine* machine() const { return machine_.get(); }
   const std::string& name() const;
+  MemberId id() const { return members_[static_cast<std::size_t>(number_)].id; }
   int number() const { return number_; }
   std::uint64_t life() const { return life_; }
   // Of this life: what the log gave back.

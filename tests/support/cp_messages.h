@@ -37,6 +37,7 @@ inline std::vector<Message> all_kinds() {
       {{6}, ReadReply{life, 4, true, {12}}},
       {{6}, std::move(chunk)},
       {{6}, SnapshotReply{last, 77, life, 4, true}},
+      {{6}, StateDigest{{12}, 0xfeedfacecafebeef}},
   };
 }
 

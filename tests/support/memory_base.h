@@ -38,6 +38,7 @@ class MemoryBase final : public Base {
   Status install() override;
   Status drop_staged() override;
   std::uint64_t bytes_used() const override;
+  std::uint64_t bytes_live() const override { return bytes_used(); }
 
  protected:
   Status write(Generation to, const ChangeSource& changes) override;
