@@ -40,6 +40,10 @@ Executed Requests::execute(const RequestBody& body) {
                  "refused: an AP cluster has no common history, so there is no revision to compact "
                  "up to. Nothing was changed, and nothing is needed: a node keeps one version of a "
                  "key.");
+  } else if (std::holds_alternative<HashRequest>(body)) {
+    no = refused(Reason::kNotInAp,
+                 "refused: an AP cluster has no common history, so there is no revision to hash. "
+                 "capstan status says whether the nodes hold the same.");
   } else {
     no = refused(Reason::kInvalid, "refused: not a request for keys.");
   }

@@ -75,7 +75,7 @@ class Engine {
   // heartbeats it slept through before it counts them as missing.
   virtual void tick() = 0;
 
-  // Takes a Range, Put, DeleteRange, Txn, Compact, Conflicts or Books request. `answer` is called
+  // Takes a Range, Put, DeleteRange, Txn, Compact, Hash, Conflicts or Books request. `answer` is called
   // exactly once, now or in a later turn; never after the engine is destroyed.
   virtual void submit(Request request, Answer answer) = 0;
 

@@ -86,6 +86,11 @@ struct CompactRequest {
   bool physical = false;  // answered only when what is forgotten has left this node's disk
 };
 
+// The digest of every change up to a revision, by which members can be compared.
+struct HashRequest {
+  std::int64_t revision = 0;  // <= 0: now
+};
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -101,7 +106,7 @@ struct BooksRequest {};
 
 using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest,
                                  StatusRequest, MembersRequest, ConflictsRequest, BooksRequest,
-                                 CompactRequest>;
+                                 CompactRequest, HashRequest>;
 
 struct Request {
   RequestBody body;
@@ -182,6 +187,10 @@ struct ResponseOp {
 };
 
 struct CompactResult {};
+struct HashResult {
+  std::uint32_t hash = 0;
+  Revision compacted;
+};
 
 struct PeerStatus {
   std::string name;
@@ -249,7 +258,7 @@ struct BooksResult {
 
 using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult,
                                StatusResult, MembersResult, ConflictsResult, BooksResult,
-                               CompactResult>;
+                               CompactResult, HashResult>;
 
 struct ReplyHeader {
   ClusterId cluster;

@@ -123,6 +123,13 @@ void Engine::State::submit(Request request, Answer answer) {
     return answer(refusal(Reason::kOverloaded,
                           "refused: too many requests are waiting." + std::string(kNotApplied)));
   }
+  if (const auto* hash = std::get_if<HashRequest>(&request.body)) {
+    Reply out = reply();
+    if (const auto no = machine.read(*hash, out.body.emplace<HashResult>())) {
+      out = refusal(no->reason, no->detail);
+    }
+    return answer(std::move(out));
+  }
   const auto* txn = std::get_if<TxnRequest>(&request.body);
   if (std::holds_alternative<RangeRequest>(request.body) ||
       (txn != nullptr && is_read_only(*txn))) {

@@ -192,6 +192,18 @@ std::optional<KeyValue> Mvcc::before(Place place, const ChangeView& change) cons
   return key_value_of(change.prev, older);
 }
 
+std::optional<std::uint64_t> Mvcc::digest_at(Revision revision) const {
+  CAPSTAN_ASSERT(revision <= facts_.revision && revision >= facts_.compacted);
+  if (revision == facts_.revision) return facts_.digest;
+  std::optional<std::uint64_t> digest = 0;  // before the first change
+  table_.scan_back(Space::kHistory, {}, history_key({revision.value + 1, 0}),
+                   [&](ByteView, ByteView bytes) {
+                     digest = decode_change(bytes).digest;
+                     return false;
+                   });
+  return digest;
+}
+
 std::optional<KeyValue> Mvcc::get(ByteView key) const {
   const auto bytes = table_.get(Space::kNow, key);
   if (!bytes) return std::nullopt;

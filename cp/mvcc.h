@@ -117,6 +117,9 @@ class Mvcc {
   // where that is being swept away.
   static KeyValue key_value_of(Place place, const ChangeView& change);
   std::optional<KeyValue> before(Place place, const ChangeView& change) const;
+  // Facts::digest as it was at a revision that is not compacted. nullopt: it was written before
+  // digests were kept.
+  std::optional<std::uint64_t> digest_at(Revision revision) const;
   // Every live key in the bounds, ascending, until `visit` returns false.
   void each(const KeyBounds& bounds, Values values,
             const std::function<bool(const KeyValue&)>& visit) const;

@@ -142,6 +142,24 @@ std::optional<Refusal> StateMachine::read(const TxnRequest& request, TxnResult& 
   return std::nullopt;
 }
 
+std::optional<Refusal> StateMachine::read(const HashRequest& request, HashResult& out) const {
+  if (auto refusal = mvcc_.check_revision(request.revision)) return refusal;
+  out.compacted = facts().compacted;
+  const Revision at = request.revision > 0 ? Revision{static_cast<std::uint64_t>(request.revision)}
+                                           : facts().revision;
+  if (request.revision > 0 && at == out.compacted) {
+    return Refusal{Reason::kCompacted, "history begins at revision " + std::to_string(at.value) +
+                                           ", which is not hashed"};
+  }
+  const std::optional<std::uint64_t> digest = mvcc_.digest_at(at);
+  if (!digest) {
+    return Refusal{Reason::kNotSupported, "revision " + std::to_string(at.value) +
+                                              " was written by a build that kept no digests"};
+  }
+  out.hash = static_cast<std::uint32_t>(*digest ^ *digest >> 32);
+  return std::nullopt;
+}
+
 // A row: number, write id, revision, then what the reply cannot do without.
 std::optional<Applied> StateMachine::recall(const Command& command) const {
   const auto row = table_.get(Space::kRequests, id_key(command.request_id));

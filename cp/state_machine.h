@@ -53,6 +53,9 @@ class StateMachine {
   void begin_sweep(Revision target) { mvcc_.begin_sweep(target); }
   void swept(const Mvcc::Sweep& after) { mvcc_.swept(after); }
 
+  // Refused at what is compacted, too, as etcd does.
+  std::optional<Refusal> read(const HashRequest& request, HashResult& out) const;
+
   Revision revision() const { return mvcc_.facts().revision; }
   // One number of all that members must agree on: every change since revision 1, in order, and what
   // is compacted.

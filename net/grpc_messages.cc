@@ -231,6 +231,12 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
       return decoded<pb::CompactionRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
         return CompactRequest{m.revision(), m.physical()};
       });
+    case GrpcMethod::kHash:
+      return decoded<pb::HashRequest>(parse, bytes,
+                                      [](auto&) -> Result<RequestBody> { return HashRequest{}; });
+    case GrpcMethod::kHashKv:
+      return decoded<pb::HashKVRequest>(
+          parse, bytes, [](auto& m) -> Result<RequestBody> { return HashRequest{m.revision()}; });
     case GrpcMethod::kStatus:
       return decoded<pb::StatusRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return StatusRequest{}; });
@@ -287,6 +293,13 @@ void fill(pb::DeleteRangeResponse& to, DeleteRangeResult& result) {
 }
 
 void fill(pb::CompactionResponse&, CompactResult&) {}  // its header says all
+
+void fill(pb::HashResponse& to, HashResult& result) { to.set_hash(result.hash); }
+
+void fill(pb::HashKVResponse& to, HashResult& result) {
+  to.set_hash(result.hash);
+  to.set_compact_revision(static_cast<std::int64_t>(result.compacted.value));
+}
 
 void fill(pb::TxnResponse& to, TxnResult& result);
 
@@ -398,6 +411,10 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::TxnResponse, TxnResult>(reply, use);
     case GrpcMethod::kCompact:
       return with<pb::CompactionResponse, CompactResult>(reply, use);
+    case GrpcMethod::kHash:
+      return with<pb::HashResponse, HashResult>(reply, use);
+    case GrpcMethod::kHashKv:
+      return with<pb::HashKVResponse, HashResult>(reply, use);
     case GrpcMethod::kStatus:
       return with<pb::StatusResponse, StatusResult>(reply, use);
     case GrpcMethod::kMemberList:
@@ -421,6 +438,8 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.KV/Txn", "/kv/txn", GrpcMethod::kTxn},
     {"/etcdserverpb.KV/DeleteRange", "/kv/deleterange", GrpcMethod::kDeleteRange},
     {"/etcdserverpb.KV/Compact", "/kv/compaction", GrpcMethod::kCompact},
+    {"/etcdserverpb.Maintenance/Hash", "/maintenance/hash", GrpcMethod::kHash},
+    {"/etcdserverpb.Maintenance/HashKV", "", GrpcMethod::kHashKv},
     {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
     {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
     {"/etcdserverpb.Watch/Watch", "/watch", GrpcMethod::kWatch},
@@ -444,7 +463,7 @@ GrpcMethod gateway_method_of(std::string_view path) {
   for (const std::string_view root : {"/v3beta", "/v3"}) {
     if (!path.starts_with(root)) continue;
     for (const NamedMethod& each : kMethods) {
-      if (each.gateway == path.substr(root.size())) return each.method;
+      if (!each.gateway.empty() && each.gateway == path.substr(root.size())) return each.method;
     }
   }
   return GrpcMethod::kUnknown;

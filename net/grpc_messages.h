@@ -31,6 +31,8 @@ enum class GrpcMethod : std::uint8_t {
   kDeleteRange,
   kTxn,
   kCompact,
+  kHash,
+  kHashKv,
   kStatus,
   kMemberList,
   kWatch,  // a stream; net/grpc_watch.h

@@ -100,6 +100,12 @@ void put(Json& to, const TxnResult& result) {
 
 void put(Json& to, const CompactResult&) { to["type"] = "compact"; }
 
+void put(Json& to, const HashResult& result) {
+  to["type"] = "hash";
+  to["hash"] = result.hash;
+  to["compacted"] = result.compacted.value;
+}
+
 void put(Json& to, const StatusResult& s) {
   to["type"] = "status";
   to["status"] = {{"name", s.name},
@@ -390,6 +396,12 @@ ReplyBody body_of(const Json& json) {
   if (type == "members") return MembersResult{.members = peers_of(from.object("members"))};
   if (type == "conflicts") return conflicts_of(json);
   if (type == "compact") return CompactResult{};
+  if (type == "hash") {
+    HashResult result;
+    from.take("hash", result.hash);
+    from.take_number("compacted", result.compacted);
+    return result;
+  }
   if (type == "books") {
     BooksResult result;
     from.take("survived", result.survived);

@@ -217,8 +217,10 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
   } else if constexpr (std::is_same_v<Variant, RequestBody>) {
     if (op == "compact") {
       to = CompactRequest{fields.number("revision"), fields.flag("physical")};
+    } else if (op == "hash") {
+      to = HashRequest{fields.number("revision")};
     } else {
-      fields.complain("op must be one of get, put, delete, txn, compact");
+      fields.complain("op must be one of get, put, delete, txn, compact, hash");
     }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
@@ -297,6 +299,12 @@ Json json_of(const DeleteRangeRequest& r) {
 Json json_of(const CompactRequest& r) {
   Json to{{"op", "compact"}, {"revision", r.revision}};
   put_flag(to, "physical", r.physical);
+  return to;
+}
+
+Json json_of(const HashRequest& r) {
+  Json to{{"op", "hash"}};
+  put_number(to, "revision", r.revision);
   return to;
 }
 

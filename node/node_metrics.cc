@@ -197,6 +197,8 @@ std::string Node::Parts::metrics_text() {
   out.gauge("capstan_members", "Configured members.", "", static_cast<double>(status.peers.size()));
   out.gauge("capstan_members_reachable", "Members reachable from here, itself included.", "",
             status.reachable);
+  out.gauge("capstan_divergence_alarm", "Equal history with different contents was seen.", "",
+            status.divergence_alarm ? 1 : 0);
   if (config.mode == Mode::kCp) {
     cp_metrics(out, status, minority);
   } else {

@@ -61,6 +61,22 @@ TEST_CASE("mvcc: two stores that do the same have the same digest, and others do
   CHECK(a.mvcc.facts().digest != c.mvcc.facts().digest);
 }
 
+TEST_CASE("mvcc: the digest of any revision is what it was then") {
+  Store store;
+  std::vector<std::uint64_t> then{0, store.mvcc.facts().digest};
+  for (int i = 0; i < 20; ++i) {
+    store.mvcc.begin();
+    store.mvcc.put({"a", std::to_string(i), 0, false, false, false});
+    if (i % 3 == 0) store.mvcc.put({"b", "x", 0, false, false, false});
+    store.mvcc.end();
+    if (i % 5 == 4) store.checkpoint();
+    then.push_back(store.mvcc.facts().digest);
+  }
+  for (std::uint64_t revision = 1; revision < then.size(); ++revision) {
+    CHECK(store.mvcc.digest_at({revision}) == then[revision]);
+  }
+}
+
 TEST_CASE("mvcc: limit, more, count, filters and sorts are etcd's") {
   Store store;
   store.put("a", "3");

@@ -39,6 +39,8 @@ const Call& call_of(std::uint8_t number) {
            pb_bytes(3, pb_bytes(4, pb_bytes(2, pb_bytes(3, pb_bytes(1, "key")))))},
       {"/etcdserverpb.KV/DeleteRange", net::GrpcMethod::kDeleteRange,
        pb_bytes(1, "a") + pb_bytes(2, "b")},
+      {"/etcdserverpb.KV/Compact", net::GrpcMethod::kCompact, pb_number(1, 7) + pb_number(2, 1)},
+      {"/etcdserverpb.Maintenance/HashKV", net::GrpcMethod::kHashKv, pb_number(1, 7)},
       {"/etcdserverpb.Maintenance/Status", net::GrpcMethod::kStatus, ""},
       {"/etcdserverpb.Cluster/MemberList", net::GrpcMethod::kMemberList, pb_number(1, 1)},
   };

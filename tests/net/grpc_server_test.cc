@@ -211,7 +211,7 @@ TEST_CASE("grpc: an unknown method is Unimplemented and the connection goes on")
   CHECK(status_of(frames, 1) == "12");
   CHECK(header(frames, 1, "grpc-message") ==
         "watch is not in this build for AP mode; get the key again instead");
-  CHECK(status_of(script.say(h2_call(3, "/etcdserverpb.Maintenance/Hash", "")), 3) == "12");
+  CHECK(status_of(script.say(h2_call(3, "/etcdserverpb.Maintenance/Snapshot", "")), 3) == "12");
   frames = script.say(h2_call(5, "/nonsense/Method", ""));
   CHECK(status_of(frames, 5) == "12");
   CHECK(header(frames, 5, "grpc-message") == "unknown method Method for service nonsense");

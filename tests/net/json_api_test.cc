@@ -53,7 +53,7 @@ TEST_CASE("api: bytes that are no text travel as base64, both ways") {
 TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error") {
   CHECK(wrong_with("[]") == "a JSON object is needed");
   CHECK(wrong_with("{") == "the body is not JSON");
-  CHECK(wrong_with("{}") == "op must be one of get, put, delete, txn, compact");
+  CHECK(wrong_with("{}") == "op must be one of get, put, delete, txn, compact, hash");
   CHECK(wrong_with(R"({"op":"get","key":"a","serialisable":true})") ==
         "unknown field \"serialisable\"");
   CHECK(wrong_with(R"({"op":"get","key":"a","limit":"3"})") == "limit must be a whole number");
@@ -72,8 +72,9 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   HttpScript script;
   const std::string refused = script.post("/api/v1/kv", "{}");
   CHECK(status_in(refused) == 400);
-  CHECK(body_in(refused) == R"({"v":1,"outcome":"failed","reason":"invalid",)"
-                            R"("detail":"op must be one of get, put, delete, txn, compact"})");
+  CHECK(body_in(refused) ==
+        R"({"v":1,"outcome":"failed","reason":"invalid",)"
+        R"("detail":"op must be one of get, put, delete, txn, compact, hash"})");
 }
 
 TEST_CASE("api: every request survives the way out and in") {
@@ -102,8 +103,9 @@ TEST_CASE("api: every request survives the way out and in") {
                  {CompareResult::kLess, CompareTarget::kLease, {"a", "b"}, 7, ""}};
   txn.success = {{put}, {range}};
   txn.failure = {{inner}};
-  for (const RequestBody& body : {RequestBody(range), RequestBody(put), RequestBody(erase),
-                                  RequestBody(txn), RequestBody(CompactRequest{17, true})}) {
+  for (const RequestBody& body :
+       {RequestBody(range), RequestBody(put), RequestBody(erase), RequestBody(txn),
+        RequestBody(CompactRequest{17, true}), RequestBody(HashRequest{17})}) {
     Request request;
     request.body = body;
     request.request_id = "r-1";
@@ -161,6 +163,8 @@ TEST_CASE("api: every reply survives the way out and in") {
   txn.succeeded = true;
   txn.responses = {{range, {7}}, {PutResult{kv}, {8}}, {DeleteRangeResult{2, {kv}}, {9}}};
   reply.body = txn;
+  CHECK(again(reply).write_id == "n1:1:5");
+  reply.body = HashResult{0xfeedface, {7}};
   CHECK(again(reply).write_id == "n1:1:5");
   reply.body = CompactResult{};
   CHECK(again(reply).write_id == "n1:1:5");

@@ -135,6 +135,13 @@ TEST_CASE("as etcd: compaction") {
        "\"revision\":\"8\"\n"},
       {kEtcdctl + "get k --rev=7", "Error: " + compacted + "\n"},
       {kEtcdctl + "get k", "k\nv8\n"},
+      {kEtcdctl + "put k v9", "OK\n"},
+      {"{ " + kEtcdctl + "endpoint hashkv --rev=8; } 2>&1 | grep Error",
+       "Error: " + compacted + "\n"},
+      {"{ " + kEtcdctl + "endpoint hashkv --rev=10; } 2>&1 | grep Error",
+       "Error: " + future + "\n"},
+      {kEtcdctl + "endpoint hashkv --rev=9 -w json | grep -o '\"compact_revision\":[0-9]*'",
+       "\"compact_revision\":8\n"},
   });
 }
 
