@@ -30,6 +30,13 @@ struct Member {
   std::string name;
 };
 
+// CP: when history is compacted without being asked (cp/auto_compaction.h); at most one of the two.
+struct AutoCompaction {
+  Micros keep_for = 0;               // 0: not by age
+  std::uint64_t keep_revisions = 0;  // 0: not by number
+  Micros revision_interval = 300 * kSecond;
+};
+
 // What an engine is told about its node and cluster at start.
 struct EngineConfig {
   ClusterId cluster;
@@ -47,9 +54,10 @@ struct EngineConfig {
   std::size_t sync_list_keys = kSyncListKeys;      // AP: listed in one turn for a full join
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   WatchBounds watches;
-  Micros compare_interval = kCompareInterval;      // CP: between words on the own state
-  std::size_t sweep_changes = kSweepChanges;  // CP: looked at in one tick after a compaction
-  std::uint64_t seed = 0;                     // of everything it draws
+  AutoCompaction auto_compaction;
+  Micros compare_interval = kCompareInterval;  // CP: between words on the own state
+  std::size_t sweep_changes = kSweepChanges;   // CP: looked at in one tick after a compaction
+  std::uint64_t seed = 0;                      // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;
 };
@@ -75,8 +83,8 @@ class Engine {
   // heartbeats it slept through before it counts them as missing.
   virtual void tick() = 0;
 
-  // Takes a Range, Put, DeleteRange, Txn, Compact, Hash, Conflicts or Books request. `answer` is called
-  // exactly once, now or in a later turn; never after the engine is destroyed.
+  // Takes a Range, Put, DeleteRange, Txn, Compact, Hash, Conflicts or Books request. `answer` is
+  // called exactly once, now or in a later turn; never after the engine is destroyed.
   virtual void submit(Request request, Answer answer) = 0;
 
   // Opens a stream of watches; nullptr where this engine has none.

@@ -1,6 +1,7 @@
 #include "core/lmdb_space.h"
 
 #include <fcntl.h>
+#include <lmdb.h>
 #include <sys/stat.h>
 
 #include <algorithm>

@@ -16,10 +16,11 @@
 // Source LMDB's mdb_page_alloc() and mdb_find_oldest(); fallocate(2), FALLOC_FL_PUNCH_HOLE
 #pragma once
 
-#include <lmdb.h>
-
 #include <atomic>
 #include <cstdint>
+
+struct MDB_env;  // lmdb.h
+struct MDB_txn;
 
 namespace capstan {
 

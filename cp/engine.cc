@@ -115,6 +115,7 @@ void Engine::State::tick() {
   compare_states();
   resend_forwards(false);
   pump_snapshot();
+  compact_by_rule();
   sweep();
   maybe_checkpoint();
   finish_stop();

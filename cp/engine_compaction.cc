@@ -2,6 +2,7 @@
 // answering those who wait for that.
 #include <utility>
 
+#include "core/trace.h"
 #include "cp/engine_state.h"
 #include "cp/mutants.h"
 
@@ -20,6 +21,18 @@ constexpr Micros kSweepRest = 3;
 void Engine::State::hold_physical(Write write, Reply reply) {
   physical.emplace(write.physical, Physical{std::move(write.answer), std::move(reply), write.since,
                                             write.physical_by});
+}
+
+void Engine::State::compact_by_rule() {
+  const bool leads = raft->is_leader() && raft->established() && !stopping;
+  const Revision to =
+      auto_compaction.due(now.monotonic, machine.revision(), machine.facts().compacted, leads);
+  if (!to) return;
+  trace(Level::kInfo, "auto_compaction",
+        config.name + ": history begins at revision " + std::to_string(to.value));
+  Request request;
+  request.body = CompactRequest{.revision = static_cast<std::int64_t>(to.value)};
+  submit(std::move(request), [](const Reply&) {});  // what comes to nothing is asked for again
 }
 
 void Engine::State::begin_sweep() {

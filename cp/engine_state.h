@@ -18,6 +18,7 @@
 
 #include "core/checkpoint_schedule.h"
 #include "core/table.h"
+#include "cp/auto_compaction.h"
 #include "cp/engine.h"
 #include "cp/snapshot.h"
 #include "cp/state_compare.h"
@@ -69,6 +70,7 @@ struct Engine::State {
   // ---- engine_compaction.cc
   void hold_physical(Write write, Reply reply);
   void sweep();
+  void compact_by_rule();
   void begin_sweep();
   void answer_physical(bool at_the_end = false);
 
@@ -221,6 +223,7 @@ struct Engine::State {
   Watches watches{machine.mvcc(), config.watches, [this] { return reply().header; }};
 
   // Compaction.
+  AutoCompaction auto_compaction{config.auto_compaction};
   Micros sweep_wanted_at = -1;
   bool sweeping = false;  // a slice is with the disk
   Micros sweep_rests_until = 0;

@@ -390,6 +390,34 @@ std::expected<void, UsageError> read_choices(const Parsed& parsed, ServeConfig& 
   return {};
 }
 
+std::expected<void, UsageError> read_auto_compaction(const Parsed& parsed, ServeConfig& config) {
+  constexpr Micros kHour = 3600 * kSecond;
+  const std::string mode = parsed.text("auto-compaction-mode");
+  const std::string retention = parsed.text("auto-compaction-retention");
+  const std::string flag = "--auto-compaction-retention=" + retention;
+  if (mode != "periodic" && mode != "revision") {
+    return wrong("--auto-compaction-mode=" + mode + " is neither periodic nor revision.");
+  }
+  const bool by_revision = mode == "revision";
+  const std::optional<std::int64_t> number = parse_duration(retention, by_revision ? 1 : kHour);
+  const bool digits = retention.find_first_not_of("0123456789") == std::string::npos;
+  if (!number || *number < 0 || (by_revision && !digits)) {
+    return wrong(flag + (by_revision ? " is not a number of revisions; 0 never compacts."
+                                     : " is not a time; 30m, 8h, or 0 for never."));
+  }
+  if (*number > 0 && config.mode == Mode::kAp) {
+    return wrong(flag + " makes no sense with --mode=ap, which keeps one version of a key.");
+  }
+  if (by_revision) {
+    config.auto_compaction.keep_revisions = static_cast<std::uint64_t>(*number);
+  } else if (*number > 0 && *number < kSecond) {
+    return wrong(flag + " is below a second.");
+  } else {
+    config.auto_compaction.keep_for = *number;
+  }
+  return {};
+}
+
 std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& config) {
   config.heartbeat_interval = parsed.micros("heartbeat-interval");
   config.election_timeout = parsed.micros("election-timeout");
@@ -424,7 +452,7 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
     config.free_bytes_min = static_cast<std::uint64_t>(parsed.number("free-bytes-min"));
   }
   config.lab = parsed.on("lab");
-  return {};
+  return read_auto_compaction(parsed, config);
 }
 
 // To every other machine, localhost is that machine itself. On one machine a mixed list works.

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <unistd.h>
 
 #include <fstream>

@@ -181,6 +181,7 @@ void CpCluster::start(int n) {
   config.checkpoint_table_bytes = options_.checkpoint_table_bytes;
   config.log_window_bytes = options_.log_window_bytes;
   config.sweep_changes = options_.sweep_changes;
+  config.auto_compaction = options_.auto_compaction;
   config.seed = options_.seed;
   Recovered recovered;
   recovered.records = node.disk->recovered();

@@ -137,3 +137,15 @@ TEST_CASE("engine: a watch that keeps up is not canceled; one that does not, aft
   CHECK(gone->compacted == Revision{11});
   CHECK(!prompt->next());
 }
+
+TEST_CASE("engine: history is compacted by rule, also under the next leader") {
+  CpCluster cluster({.auto_compaction = {.keep_revisions = 5, .revision_interval = kSecond}});
+  int leader = with_history(cluster);
+  const auto compacted = [&](int n) { return cluster.engine(n).mvcc().facts().compacted.value; };
+  REQUIRE(cluster.run_until([&] { return compacted(1) == 6 && compacted(2) == 6; }));
+  cluster.crash(leader);
+  leader = cluster.elect();
+  for (int i = 0; i < 10; ++i) cluster.put_now(leader, "k", "later");
+  CHECK(cluster.run_until([&] { return compacted(leader) == 16; }));
+  CHECK(cluster.wait(cluster.submit(leader, at_revision(16))).outcome == Outcome::kOk);
+}

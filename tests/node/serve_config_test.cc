@@ -190,6 +190,35 @@ TEST_CASE("serve: every contradiction a node can see by itself gets its sentence
   }
 }
 
+TEST_CASE(
+    "serve: history is compacted by age or by number, and by neither unless it is asked for") {
+  const auto rule = [](std::vector<std::string> args) {
+    const auto config = configured(std::move(args));
+    REQUIRE(config);
+    return std::pair(config->auto_compaction.keep_for, config->auto_compaction.keep_revisions);
+  };
+  using Rule = std::pair<Micros, std::uint64_t>;
+  CHECK(rule({}) == Rule{0, 0});
+  CHECK(rule({"--auto-compaction-retention=0"}) == Rule{0, 0});
+  CHECK(rule({"--auto-compaction-retention=8"}) == Rule{8 * 3600 * kSecond, 0});
+  CHECK(rule({"--auto-compaction-retention=30m"}) == Rule{1800 * kSecond, 0});
+  CHECK(rule({"--auto-compaction-mode=revision", "--auto-compaction-retention=1000"}) ==
+        Rule{0, 1000});
+  const auto refused = [](std::vector<std::string> args, std::string_view mode = "cp") {
+    const auto config = configured(std::move(args), mode);
+    REQUIRE(!config);
+    return config.error().sentence;
+  };
+  CHECK(refused({"--auto-compaction-mode=size"}).find("neither periodic nor revision") !=
+        std::string::npos);
+  CHECK(refused({"--auto-compaction-retention=soon"}).find("is not a time") != std::string::npos);
+  CHECK(refused({"--auto-compaction-retention=5ms"}).find("below a second") != std::string::npos);
+  CHECK(refused({"--auto-compaction-mode=revision", "--auto-compaction-retention=5m"})
+            .find("is not a number of revisions") != std::string::npos);
+  CHECK(refused({"--auto-compaction-retention=8h"}, "ap").find("makes no sense with --mode=ap") !=
+        std::string::npos);
+}
+
 TEST_CASE("serve: etcd's usual line is understood") {
   const auto config = configured(
       {"-name",

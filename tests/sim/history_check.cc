@@ -191,7 +191,7 @@ std::string check_once(const AskedList& all, const Truth& truth) {
   return {};
 }
 
-std::string check_compaction(const AskedList& all) {
+std::string check_compaction(const AskedList& all, bool by_rule) {
   std::vector<const Asked*> compactions;
   for (const auto& asked : all) {
     if (std::holds_alternative<CompactRequest>(asked->request.body)) {
@@ -213,7 +213,7 @@ std::string check_compaction(const AskedList& all) {
     // A transaction that took its other branch did not read it.
     const auto* txn = std::get_if<TxnResult>(&asked->reply.body);
     const bool done = asked->op.acknowledged() && (txn == nullptr || txn->succeeded);
-    bool may_be_compacted = false;
+    bool may_be_compacted = by_rule;
     for (const Asked* compaction : compactions) {
       if (compaction == asked.get()) continue;
       const std::uint64_t to = revision_asked(*compaction);

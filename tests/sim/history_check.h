@@ -35,7 +35,8 @@ using AskedList = std::vector<std::unique_ptr<Asked>>;
 std::string check_real_time(const AskedList& all);
 std::string check_content(const AskedList& all, const Truth& truth);
 std::string check_once(const AskedList& all, const Truth& truth);
-std::string check_compaction(const AskedList& all);
+// `by_rule`: nodes compact without being asked, too.
+std::string check_compaction(const AskedList& all, bool by_rule);
 
 // For the lab's checker: the operations on single keys.
 lab::History single_key_history(const AskedList& all);

@@ -81,6 +81,14 @@ Options draw_options(Mode mode, Rng& rng) {
     o.watch_pause_max = one_of<Micros>(rng, {1, 50, 1'000}) * kMillisecond;
     o.compactions = one_of(rng, {0.0, 0.02, 0.1});
     o.sweep_changes = one_of<std::size_t>(rng, {5, 50, kSweepChanges});
+    switch (rng.below(4)) {
+      case 0:
+        o.auto_compaction.keep_for = one_of<Micros>(rng, {500, 3'000}) * kMillisecond;
+        break;
+      case 1:
+        o.auto_compaction.keep_revisions = one_of<std::uint64_t>(rng, {1, 20});
+        o.auto_compaction.revision_interval = 500 * kMillisecond;
+    }
     o.compare_interval = one_of<Micros>(rng, {100, 1'000, 10'000}) * kMillisecond;
   }
   return o;
@@ -125,6 +133,8 @@ std::string to_text(const Options& o) {
   number("sync_slice_bytes", o.sync_slice_bytes);
   number("sweep_changes", o.sweep_changes);
   number("compare_interval", o.compare_interval);
+  number("auto_keep_for", o.auto_compaction.keep_for);
+  number("auto_keep_revisions", o.auto_compaction.keep_revisions);
   number("watchers", o.watchers);
   number("watch_message_bytes", o.watches.message_bytes);
   number("watch_scan_changes", o.watches.scan_changes);

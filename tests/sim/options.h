@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/engine.h"
 #include "core/limits.h"
 #include "core/random.h"
 #include "core/time.h"
@@ -56,6 +57,7 @@ struct Options {
 
   std::size_t sweep_changes = kSweepChanges;
   Micros compare_interval = kCompareInterval;
+  AutoCompaction auto_compaction;
 
   // Watches (CP)
   int watchers = 2;

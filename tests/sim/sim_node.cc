@@ -63,6 +63,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.watches = options_.watches;
   config.sweep_changes = options_.sweep_changes;
   config.compare_interval = options_.compare_interval;
+  config.auto_compaction = options_.auto_compaction;
   config.seed = world_.rng.nodes.next();
   return config;
 }

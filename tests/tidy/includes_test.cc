@@ -33,7 +33,7 @@ struct Library {
 const Library kLibraries[] = {
     {R"(uv\.h)", R"(net/uv_.*)"},
     {R"((capnp|kj)/.*|.*\.capnp\.h)", R"(net/codec_.*)"},
-    {R"(lmdb\.h)", R"(core/lmdb_base\.cc)"},
+    {R"(lmdb\.h)", R"((core/lmdb_(base|space)|tests/core/lmdb_space_test)\.cc)"},
     {R"(xxhash\.h)", R"(core/hash\.cc)"},
     {R"(spdlog/.*|fmt/.*)", R"(core/trace\.cc)"},
     {R"(nghttp2/.*|google/protobuf/.*|.*\.pb\.h)", R"(net/grpc_.*)"},
