@@ -1,5 +1,5 @@
-// What follows a compaction on this node: removing what it frees, in slices of a tick, and
-// answering those who wait for that.
+// Compaction on this node: asking for it by rule, having the keeper remove what it frees, slice by
+// slice, and answering those who wait for that.
 #include <utility>
 
 #include "core/trace.h"
@@ -29,7 +29,7 @@ void Engine::State::compact_by_rule() {
       auto_compaction.due(now.monotonic, machine.revision(), machine.facts().compacted, leads);
   if (!to) return;
   trace(Level::kInfo, "auto_compaction",
-        config.name + ": history begins at revision " + std::to_string(to.value));
+        config.name + " asks for a compaction up to revision " + std::to_string(to.value));
   Request request;
   request.body = CompactRequest{.revision = static_cast<std::int64_t>(to.value)};
   submit(std::move(request), [](const Reply&) {});  // what comes to nothing is asked for again
