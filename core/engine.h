@@ -31,7 +31,7 @@ struct Member {
 };
 
 // CP: when history is compacted without being asked (cp/auto_compaction.h); at most one of the two.
-struct AutoCompaction {
+struct CompactionRule {
   Micros keep_for = 0;               // 0: not by age
   std::uint64_t keep_revisions = 0;  // 0: not by number
   Micros revision_interval = 300 * kSecond;
@@ -54,9 +54,9 @@ struct EngineConfig {
   std::size_t sync_list_keys = kSyncListKeys;      // AP: listed in one turn for a full join
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   WatchBounds watches;
-  AutoCompaction auto_compaction;
+  CompactionRule auto_compaction;
   Micros compare_interval = kCompareInterval;  // CP: between words on the own state
-  std::size_t sweep_changes = kSweepChanges;   // CP: looked at in one tick after a compaction
+  std::size_t sweep_changes = kSweepChanges;   // CP: looked at in one go after a compaction
   std::uint64_t seed = 0;                      // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;

@@ -20,7 +20,7 @@ namespace capstan::cp {
 
 class AutoCompaction {
  public:
-  explicit AutoCompaction(const capstan::AutoCompaction& rule) : rule_(rule) {}
+  explicit AutoCompaction(const CompactionRule& rule) : rule_(rule) {}
 
   // Once a tick. The revision to compact to, or 0: not now. If it comes to nothing, it is said
   // again a tenth of the interval later.
@@ -31,7 +31,7 @@ class AutoCompaction {
   void note(Micros now, Revision current);
   Revision target(Micros now, Revision current) const;
 
-  const capstan::AutoCompaction rule_;
+  const CompactionRule rule_;
   std::deque<std::pair<Micros, Revision>> seen_;  // a tenth of keep_for apart, the last 11 or so
   Revision compacted_;
   Micros next_ = -1;

@@ -64,9 +64,7 @@ struct Step {
 };
 Step step_from(const Tip& tip, Place at);
 
-// What stands at a place. `digest` covers every change of the store up to this one, in order:
-// XXH3-64 of the change seeded with the digest before it. nullopt: written before digests were
-// kept.
+// What stands at a place.
 struct VersionHead {
   std::uint64_t create = 0, version = 0;
   std::int64_t lease = 0;
@@ -76,6 +74,8 @@ struct ChangeView {
   ByteView key;
   std::optional<VersionHead> head = {};  // nullopt: deleted
   ByteView value = {};
+  // Of every change of the store up to this one, in order: XXH3-64 of the change, seeded with the
+  // digest before it. nullopt: written before digests were kept.
   std::optional<std::uint64_t> digest = {};
 };
 // `digest`: in, of all changes before; out, with this one.

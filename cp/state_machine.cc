@@ -1,5 +1,6 @@
 #include "cp/state_machine.h"
 
+#include <array>
 #include <string>
 #include <utility>
 
@@ -63,11 +64,9 @@ StateMachine::Position StateMachine::load() {
 
 std::uint64_t StateMachine::fingerprint() const {
   const Mvcc::Facts& facts = mvcc_.facts();
-  std::string text;
-  for (std::uint64_t fact : {facts.revision.value, facts.compacted.value, facts.keys}) {
-    put_u64(text, fact);
-  }
-  return xxh3(text, facts.digest);
+  const std::array<std::uint64_t, 3> others{facts.revision.value, facts.compacted.value,
+                                            facts.keys};
+  return xxh3({reinterpret_cast<const char*>(others.data()), sizeof others}, facts.digest);
 }
 
 StateMachine::Position StateMachine::parse(ByteView row) { return parse_row(row).position; }

@@ -49,7 +49,7 @@ struct ServeConfig {
   Durability durability = Durability::kSync;
   std::size_t wal_segment_bytes = kWalSegmentBytes;
   std::optional<std::uint64_t> free_bytes_min;  // empty: the default floor
-  AutoCompaction auto_compaction;
+  CompactionRule auto_compaction;
   bool lab = false;
   Level log_level = Level::kInfo;
   TraceFormat log_format = TraceFormat::kText;

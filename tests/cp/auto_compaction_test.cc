@@ -10,7 +10,7 @@ constexpr Micros kMinute = 60 * kSecond;
 
 // One tick a second; a revision a second, from 1 on. What is due is compacted at once.
 struct Hours {
-  explicit Hours(capstan::AutoCompaction rule) : compaction(rule) {}
+  explicit Hours(CompactionRule rule) : compaction(rule) {}
   cp::AutoCompaction compaction;
   std::uint64_t second = 0, compacted = 0;
   int times = 0;

@@ -73,7 +73,7 @@ class CpCluster {
     std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
     std::size_t log_window_bytes = kLogWindowBytes;
     std::size_t sweep_changes = kSweepChanges;
-    AutoCompaction auto_compaction = {};
+    CompactionRule auto_compaction = {};
   };
   explicit CpCluster(Options options);
   explicit CpCluster(int members) : CpCluster(Options{.members = members}) {}

@@ -212,7 +212,7 @@ class CpRun {
   }
 
   bool compacts_by_rule() const {
-    const AutoCompaction& rule = cluster_.options.auto_compaction;
+    const CompactionRule& rule = cluster_.options.auto_compaction;
     return rule.keep_for > 0 || rule.keep_revisions > 0;
   }
 

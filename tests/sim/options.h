@@ -57,7 +57,7 @@ struct Options {
 
   std::size_t sweep_changes = kSweepChanges;
   Micros compare_interval = kCompareInterval;
-  AutoCompaction auto_compaction;
+  CompactionRule auto_compaction;
 
   // Watches (CP)
   int watchers = 2;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "cp/engine.h"
-#include "tests/sim/faults.h"
 #include "tests/sim/history_check.h"
 
 namespace capstan::sim {
