@@ -17,8 +17,20 @@ KeyValue to_kv(ByteView key, Cell cell) {
 }
 
 std::optional<Reply> no_leases() {
-  return refused(Reason::kNotSupported,
-                 "refused: leases are not in this build. Not applied. Put without a lease works.");
+  return refused(
+      Reason::kNotSupported,
+      "refused: leases are not in this build for AP mode. Not applied; put without a lease works. "
+      "Lock and elect, which need them, have no honest meaning in AP mode, where both sides of a "
+      "cut "
+      "would be granted the same: use CP mode.");
+}
+
+bool is_about_leases(const RequestBody& body) {
+  return std::holds_alternative<LeaseGrantRequest>(body) ||
+         std::holds_alternative<LeaseRevokeRequest>(body) ||
+         std::holds_alternative<LeaseKeepAliveRequest>(body) ||
+         std::holds_alternative<LeaseTimeToLiveRequest>(body) ||
+         std::holds_alternative<LeasesRequest>(body);
 }
 
 }  // namespace
@@ -40,6 +52,8 @@ Executed Requests::execute(const RequestBody& body) {
                  "refused: an AP cluster has no common history, so there is no revision to compact "
                  "up to. Nothing was changed, and nothing is needed: a node keeps one version of a "
                  "key.");
+  } else if (is_about_leases(body)) {
+    no = no_leases();
   } else if (std::holds_alternative<HashRequest>(body)) {
     no = refused(Reason::kNotInAp,
                  "refused: an AP cluster has no common history, so there is no revision to hash. "

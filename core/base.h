@@ -29,6 +29,8 @@ enum class Space : std::uint8_t {
   kRequests,  // request id -> its reply, a bounded window
   kCell,      // AP  key -> cell
   kConflict,  // AP  number -> conflict with body
+  kLease,     // CP  lease id -> lease
+  kLeaseKey,  // CP  lease id and a key that hangs on it
   kCount
 };
 

@@ -33,6 +33,10 @@ inline constexpr std::size_t kConnectionsMax = 10'000;
 inline constexpr std::size_t kClientWriteQueueBytesMax = 64 * 1024 * 1024;  // per connection
 inline constexpr std::size_t kPendingRequestsMax = 200'000;                 // per node
 
+// Leases, in seconds
+inline constexpr std::int64_t kLeaseTtlMin = 2;
+inline constexpr std::int64_t kLeaseTtlMax = 9'000'000'000;  // as etcd
+
 // Watches
 inline constexpr std::size_t kWatchBytesMax = 1024 * 1024 * 1024;  // per node, about; a million
 inline constexpr std::size_t kWatchAnswersMax = 200'000;  // of one stream, not taken by its reader

@@ -1,6 +1,9 @@
 #include "core/request.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
 
 #include "core/check.h"
 
@@ -73,6 +76,10 @@ std::string_view to_text(Reason reason) {
       return "lease_provided";
     case Reason::kLeaseNotFound:
       return "lease_not_found";
+    case Reason::kLeaseExists:
+      return "lease_exists";
+    case Reason::kLeaseTtlTooLarge:
+      return "lease_ttl_too_large";
     case Reason::kTooManyOps:
       return "too_many_ops";
     case Reason::kDuplicateKey:
@@ -100,7 +107,23 @@ bool is_write(const RequestBody& body) {
   }
   return std::holds_alternative<PutRequest>(body) ||
          std::holds_alternative<DeleteRangeRequest>(body) ||
-         std::holds_alternative<CompactRequest>(body);
+         std::holds_alternative<CompactRequest>(body) ||
+         std::holds_alternative<LeaseGrantRequest>(body) ||
+         std::holds_alternative<LeaseRevokeRequest>(body) ||
+         std::holds_alternative<LeaseKeepAliveRequest>(body);
+}
+
+std::string lease_text(std::int64_t id) {
+  std::array<char, 17> text{};
+  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(id));
+  return text.data();
+}
+
+std::optional<std::int64_t> lease_of_text(std::string_view text) {
+  std::uint64_t id = 0;
+  const auto got = std::from_chars(text.data(), text.data() + text.size(), id, 16);
+  if (got.ec != std::errc{} || got.ptr != text.data() + text.size()) return std::nullopt;
+  return static_cast<std::int64_t>(id);
 }
 
 Reply refused(Reason reason, std::string detail) {

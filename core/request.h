@@ -91,6 +91,25 @@ struct HashRequest {
   std::int64_t revision = 0;  // <= 0: now
 };
 
+// ---- Leases: keys that live as long as their owner says so --------------------------------------
+
+struct LeaseGrantRequest {
+  std::int64_t ttl = 0;  // seconds; what is below kLeaseTtlMin is raised to it
+  std::int64_t id = 0;   // 0: chosen by the node
+};
+// Ends the lease and deletes its keys, in one revision.
+struct LeaseRevokeRequest {
+  std::int64_t id = 0;
+};
+struct LeaseKeepAliveRequest {
+  std::int64_t id = 0;
+};
+struct LeaseTimeToLiveRequest {
+  std::int64_t id = 0;
+  bool keys = false;  // name the keys too
+};
+struct LeasesRequest {};
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -106,7 +125,8 @@ struct BooksRequest {};
 
 using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest,
                                  StatusRequest, MembersRequest, ConflictsRequest, BooksRequest,
-                                 CompactRequest, HashRequest>;
+                                 CompactRequest, HashRequest, LeaseGrantRequest, LeaseRevokeRequest,
+                                 LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest>;
 
 struct Request {
   RequestBody body;
@@ -147,6 +167,8 @@ enum class Reason : std::uint8_t {
   kValueProvided,    // value_provided
   kLeaseProvided,    // lease_provided
   kLeaseNotFound,    // lease_not_found
+  kLeaseExists,      // lease_exists   the id asked for is taken
+  kLeaseTtlTooLarge, // lease_ttl_too_large
   kTooManyOps,       // too_many_ops
   kDuplicateKey,     // duplicate_key
   kCompacted,        // compacted
@@ -190,6 +212,25 @@ struct CompactResult {};
 struct HashResult {
   std::uint32_t hash = 0;
   Revision compacted;
+};
+
+struct LeaseGrantResult {
+  std::int64_t id = 0;
+  std::int64_t ttl = 0;  // seconds, as granted
+};
+struct LeaseRevokeResult {};
+struct LeaseKeepAliveResult {
+  std::int64_t id = 0;
+  std::int64_t ttl = 0;  // seconds from now; 0: there is no such lease
+};
+struct LeaseTimeToLiveResult {
+  std::int64_t id = 0;
+  std::int64_t ttl = -1;  // whole seconds that remain; -1: there is no such lease
+  std::int64_t granted_ttl = 0;
+  std::vector<std::string> keys;
+};
+struct LeasesResult {
+  std::vector<std::int64_t> ids;  // the first to end first
 };
 
 struct PeerStatus {
@@ -258,7 +299,8 @@ struct BooksResult {
 
 using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult,
                                StatusResult, MembersResult, ConflictsResult, BooksResult,
-                               CompactResult, HashResult>;
+                               CompactResult, HashResult, LeaseGrantResult, LeaseRevokeResult,
+                               LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult>;
 
 struct ReplyHeader {
   ClusterId cluster;
@@ -281,6 +323,10 @@ struct Reply {
 };
 
 using Answer = std::move_only_function<void(Reply)>;
+
+// The id of a lease as people and etcd's tools write it, 16 hex digits; fewer are read, too.
+std::string lease_text(std::int64_t id);
+std::optional<std::int64_t> lease_of_text(std::string_view text);
 
 // True if the request can change the state (a txn with a put or delete in either branch counts).
 bool is_write(const RequestBody& body);

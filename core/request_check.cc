@@ -59,6 +59,12 @@ Problem check(const PutRequest& r) {
   return std::nullopt;
 }
 
+Problem check(const LeaseGrantRequest& r) {
+  if (r.ttl <= kLeaseTtlMax) return std::nullopt;
+  return Refusal{Reason::kLeaseTtlTooLarge, "a time to live of " + std::to_string(r.ttl) +
+                                                " s; at most " + std::to_string(kLeaseTtlMax)};
+}
+
 // Nested transactions have what the outer ones left of the allowance.
 Problem check_txn(const TxnRequest& txn, std::size_t ops_max, std::size_t depth) {
   if (depth > kTxnDepthMax) {

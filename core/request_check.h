@@ -17,7 +17,7 @@ namespace capstan {
 std::size_t request_bytes(const RequestBody& body);
 
 //   errors  kTooLarge, kKeyMissing, kKeyNotFound (an operation that is none), kValueProvided,
-//           kLeaseProvided, kTooManyOps, kDuplicateKey
+//           kLeaseProvided, kLeaseTtlTooLarge, kTooManyOps, kDuplicateKey
 std::optional<Refusal> check_request(const RequestBody& body);
 
 }  // namespace capstan

@@ -16,7 +16,12 @@ enum class Kind : std::uint8_t {
   kTxn = 3,
   kRange = 4,
   kEmpty = 5,
-  kCompact = 6
+  kCompact = 6,
+  kLeaseGrant = 7,
+  kLeaseRevoke = 8,
+  kLeaseKeepAlive = 9,
+  kLeaseTime = 10,
+  kLeaseExpiry = 11
 };
 
 void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
@@ -178,6 +183,11 @@ RequestOp decode_op(Reader& in, std::size_t depth) {
     case Kind::kEmpty:
       return {};
     case Kind::kCompact:
+    case Kind::kLeaseGrant:
+    case Kind::kLeaseRevoke:
+    case Kind::kLeaseKeepAlive:
+    case Kind::kLeaseTime:
+    case Kind::kLeaseExpiry:
       break;  // not within a transaction
   }
   in.reject();
@@ -210,6 +220,36 @@ TxnRequest decode_txn(Reader& in, std::size_t depth) {
   return txn;
 }
 
+LeaseGrantRequest decode_grant(Reader& in) {
+  LeaseGrantRequest grant;
+  grant.id = read_signed(in);
+  grant.ttl = read_signed(in);
+  if (grant.id == 0 || grant.ttl < kLeaseTtlMin || grant.ttl > kLeaseTtlMax) in.reject();
+  return grant;
+}
+
+LeaseTime decode_time(Reader& in) {
+  const std::uint64_t time = in.varint();
+  if (time > static_cast<std::uint64_t>(kLeaseTimeMax)) in.reject();
+  return {static_cast<Micros>(time)};
+}
+
+LeaseExpiry decode_expiry(Reader& in) {
+  LeaseExpiry expiry;
+  expiry.term = {in.varint()};
+  expiry.id = read_signed(in);
+  expiry.generation = in.varint();
+  return expiry;
+}
+
+void put_id(std::string& out, const WriteId& id, ByteView request_id) {
+  put_u8(out, kFormat);
+  put_u64(out, id.actor.node.value);
+  put_varint(out, id.actor.incarnation);
+  put_varint(out, id.sequence.value);
+  put_bytes(out, request_id);
+}
+
 WriteId read_id(Reader& in) {
   WriteId id;
   if (in.u8() != kFormat) in.reject();
@@ -231,11 +271,7 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   std::string out;
   const auto* put = std::get_if<PutRequest>(&body);
   if (put != nullptr) out.reserve(48 + request_id.size() + put->key.size() + put->value.size());
-  put_u8(out, kFormat);
-  put_u64(out, id.actor.node.value);
-  put_varint(out, id.actor.incarnation);
-  put_varint(out, id.sequence.value);
-  put_bytes(out, request_id);
+  put_id(out, id, request_id);
   if (put != nullptr) {
     put_kind(out, Kind::kPut);
     encode(out, view_of(*put));
@@ -245,12 +281,40 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   } else if (const auto* compact = std::get_if<CompactRequest>(&body)) {
     put_kind(out, Kind::kCompact);
     put_signed(out, compact->revision);
+  } else if (const auto* grant = std::get_if<LeaseGrantRequest>(&body)) {
+    put_kind(out, Kind::kLeaseGrant);
+    put_signed(out, grant->id);
+    put_signed(out, grant->ttl);
+  } else if (const auto* revoke = std::get_if<LeaseRevokeRequest>(&body)) {
+    put_kind(out, Kind::kLeaseRevoke);
+    put_signed(out, revoke->id);
+  } else if (const auto* keep = std::get_if<LeaseKeepAliveRequest>(&body)) {
+    put_kind(out, Kind::kLeaseKeepAlive);
+    put_signed(out, keep->id);
   } else {
     const auto* txn = std::get_if<TxnRequest>(&body);
     CAPSTAN_ASSERT(txn != nullptr);
     put_kind(out, Kind::kTxn);
     encode(out, *txn);
   }
+  return out;
+}
+
+std::string encode_command(const LeaseTime& time) {
+  std::string out;
+  put_id(out, {}, {});
+  put_kind(out, Kind::kLeaseTime);
+  put_varint(out, static_cast<std::uint64_t>(time.time));
+  return out;
+}
+
+std::string encode_command(const LeaseExpiry& expiry) {
+  std::string out;
+  put_id(out, {}, {});
+  put_kind(out, Kind::kLeaseExpiry);
+  put_varint(out, expiry.term.value);
+  put_signed(out, expiry.id);
+  put_varint(out, expiry.generation);
   return out;
 }
 
@@ -271,6 +335,21 @@ std::optional<Command> decode_command(ByteView bytes) {
       break;
     case Kind::kCompact:
       command.body = CompactRequest{.revision = read_signed(in)};
+      break;
+    case Kind::kLeaseGrant:
+      command.body = decode_grant(in);
+      break;
+    case Kind::kLeaseRevoke:
+      command.body = LeaseRevokeRequest{read_signed(in)};
+      break;
+    case Kind::kLeaseKeepAlive:
+      command.body = LeaseKeepAliveRequest{read_signed(in)};
+      break;
+    case Kind::kLeaseTime:
+      command.body = decode_time(in);
+      break;
+    case Kind::kLeaseExpiry:
+      command.body = decode_expiry(in);
       break;
     default:
       in.reject();

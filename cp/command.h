@@ -12,6 +12,7 @@
 
 #include "core/coding.h"
 #include "core/request.h"
+#include "core/time.h"
 #include "core/types.h"
 
 namespace capstan::cp {
@@ -25,16 +26,47 @@ struct PutView {
   bool ignore_lease = false;
 };
 
+// What only a leader puts into its own log, under no client's id (cp/lease.h).
+struct LeaseTime {
+  Micros time = 0;  // at most kLeaseTimeMax
+};
+inline constexpr Micros kLeaseTimeMax = Micros{1} << 62;
+struct LeaseExpiry {
+  Term term;  // of the leader that found it over
+  std::int64_t id = 0;
+  std::uint64_t generation = 0;
+};
+
 // Views into the bytes it was decoded from.
 struct Command {
   WriteId id;
   ByteView request_id;
-  std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest> body;
+  std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest, LeaseGrantRequest,
+               LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry>
+      body;
 };
 
-// `body` is a put, a delete, a transaction or a compaction (asserted); of the last, whether it is
-// physical is no part: that concerns only the node that was asked.
+// `body` is a write (core/request.h, is_write; asserted), of a lease's grant with its id and a time
+// to live within the limits. Whether a compaction is physical is no part of it: that concerns only
+// the node that was asked.
 std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body);
+std::string encode_command(const LeaseTime& time);
+std::string encode_command(const LeaseExpiry& expiry);
+
+// A request, or the body of a command. Of these a node takes more though it has little space left.
+template <class Body>
+bool frees_space(const Body& body) {
+  return std::holds_alternative<DeleteRangeRequest>(body) ||
+         std::holds_alternative<CompactRequest>(body) ||
+         std::holds_alternative<LeaseRevokeRequest>(body) ||
+         std::holds_alternative<LeaseKeepAliveRequest>(body);
+}
+// What makes a lease last from now on: the log must know what time it is.
+template <class Body>
+bool tells_life(const Body& body) {
+  return std::holds_alternative<LeaseGrantRequest>(body) ||
+         std::holds_alternative<LeaseKeepAliveRequest>(body);
+}
 
 // nullopt: not a command. Never reads past the end, never recurses past kTxnDepthMax.
 std::optional<Command> decode_command(ByteView bytes);

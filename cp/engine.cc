@@ -41,6 +41,7 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
   if (position.config.voters.empty()) position.config = initial_config(config);
   checkpointed = applied = position.applied;
   checkpointed_compacted = machine.facts().compacted;
+  lease_time = machine.leases().facts().time;
 
   Replayed replayed = replay(recovered, applied, position.config);
   for (const auto& [index, at] : replayed.positions) {
@@ -93,6 +94,7 @@ void Engine::State::tick() {
   ++ticks;
   if (started_at < 0) started_at = now.monotonic;
   raft->tick();
+  count_lease_time();
   if (raft->is_leader()) leader_heard_at = now.monotonic;  // what it has is not old yet
   if (ticks % kHelloTicks == 1) say_hello();
   if (quorum_in_reach()) {
@@ -352,6 +354,7 @@ Index Engine::checkpointed() const { return state_->checkpointed.index; }
 Revision Engine::revision() const { return state_->machine.revision(); }
 std::uint64_t Engine::state_digest() const { return state_->machine.facts().digest; }
 const Mvcc& Engine::mvcc() const { return state_->machine.mvcc(); }
+const Leases& Engine::leases() const { return state_->machine.leases(); }
 void Engine::on_apply(std::function<void(const Entry&)> observer) {
   state_->observer = std::move(observer);
 }

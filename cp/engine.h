@@ -20,6 +20,7 @@
 #include <string>
 
 #include "core/engine.h"
+#include "cp/lease.h"
 #include "cp/mvcc.h"
 #include "cp/ports.h"
 #include "cp/raft.h"
@@ -56,6 +57,7 @@ class Engine final : public capstan::Engine {
   Revision revision() const;
   std::uint64_t state_digest() const;
   const Mvcc& mvcc() const;
+  const Leases& leases() const;
   void on_apply(std::function<void(const Entry&)> observer);
 
  private:

@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "cp/command.h"
 #include "cp/engine_state.h"
+#include "cp/mutants.h"
 #include "cp/txn.h"
 
 namespace capstan::cp {
@@ -132,6 +133,8 @@ void Engine::State::submit(Request request, Answer answer) {
   }
   const auto* txn = std::get_if<TxnRequest>(&request.body);
   if (std::holds_alternative<RangeRequest>(request.body) ||
+      std::holds_alternative<LeaseTimeToLiveRequest>(request.body) ||
+      std::holds_alternative<LeasesRequest>(request.body) ||
       (txn != nullptr && is_read_only(*txn))) {
     return submit_read(std::move(request), std::move(answer));
   }
@@ -146,9 +149,7 @@ void Engine::State::submit_write(Request request, Answer answer) {
     return answer(refusal(Reason::kInvalid, "refused: the request id is longer than 256 bytes"));
   }
   const auto* compact = std::get_if<CompactRequest>(&request.body);
-  const bool needs_space =
-      compact == nullptr && !std::holds_alternative<DeleteRangeRequest>(request.body);
-  if (needs_space && !disk.writes_allowed()) {
+  if (!frees_space(request.body) && !disk.writes_allowed()) {
     return answer(
         refusal(Reason::kNoSpace,
                 "refused: the disk of " + config.name +
@@ -163,6 +164,11 @@ void Engine::State::submit_write(Request request, Answer answer) {
     return answer(
         refusal(Reason::kNoLeader, "refused: " + no_leader_text() + std::string(kNotApplied)));
   }
+  if (auto* grant = std::get_if<LeaseGrantRequest>(&request.body)) {
+    grant->ttl = std::max(grant->ttl, kLeaseTtlMin);
+    while (grant->id == 0) grant->id = static_cast<std::int64_t>(rng.next() >> 1);
+  }
+  lease_time_wanted = lease_time_wanted || tells_life(request.body);
   const std::uint64_t sequence = ++last_sequence;
   Write write;
   write.command = encode_command(write_id(sequence), request.request_id, request.body);
@@ -173,7 +179,6 @@ void Engine::State::submit_write(Request request, Answer answer) {
   write.since = now.monotonic;
   write.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
                                                         : kRequestTimeout);
-  write.needs_space = needs_space;
   if (compact != nullptr && compact->physical && compact->revision > 0) {
     write.physical = {static_cast<std::uint64_t>(compact->revision)};
     write.physical_by = request.timeout > 0 ? now.monotonic + request.timeout : 0;
@@ -185,14 +190,12 @@ void Engine::State::submit_write(Request request, Answer answer) {
 void Engine::State::submit_read(Request request, Answer answer) {
   Read read;
   bool local = false;
-  if (auto* range = std::get_if<RangeRequest>(&request.body)) {
+  if (const auto* range = std::get_if<RangeRequest>(&request.body)) {
     local = range->serializable;
-    read.body = std::move(*range);
-  } else {
-    auto& txn = std::get<TxnRequest>(request.body);
-    local = is_serializable(txn);
-    read.body = std::move(txn);
+  } else if (const auto* txn = std::get_if<TxnRequest>(&request.body)) {
+    local = is_serializable(*txn);
   }
+  read.body = std::move(request.body);
   read.answer = std::move(answer);
   read.since = now.monotonic;
   read.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
@@ -248,6 +251,7 @@ void Engine::State::give_writes_as_leader() {
     if (!batch.empty() && batch.size() + command.size() + 5 > kEntryBytesMax) flush();
     put_bytes(batch, command);
   };
+  if (const auto time = lease_time_command()) add(*time);
   for (const std::string& command : std::exchange(forwarded, {})) add(command);
   for (std::uint64_t sequence : std::exchange(queue, {})) {
     const auto at = writes.find(sequence);
@@ -256,6 +260,7 @@ void Engine::State::give_writes_as_leader() {
     members.push_back(sequence);
   }
   flush();
+  propose_expiries();
 }
 
 void Engine::State::forward_writes() {
@@ -353,14 +358,14 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
 
   Reason reason = Reason::kNone;
   std::string detail;
+  bool needs_time = false;
   for (const std::string& command : forward.commands) {
     const std::optional<Command> decoded = decode_command(command);
+    needs_time = needs_time || (decoded && tells_life(decoded->body));
     if (!decoded || decoded->id.actor != forward.origin) {
       reason = Reason::kInvalid;
       detail = "refused: the leader cannot read the command";
-    } else if (!disk.writes_allowed() &&
-               !std::holds_alternative<DeleteRangeRequest>(decoded->body) &&
-               !std::holds_alternative<CompactRequest>(decoded->body)) {
+    } else if (!disk.writes_allowed() && !frees_space(decoded->body)) {
       reason = Reason::kNoSpace;
       detail = "refused: the disk of " + config.name +
                ", the leader, is nearly full. Not applied. "
@@ -376,6 +381,7 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
     return;
   }
   for (const std::string& command : forward.commands) forwarded.push_back(command);
+  lease_time_wanted = lease_time_wanted || needs_time;
 }
 
 void Engine::State::on_forward_refused(const ForwardRefused& refused) {
@@ -388,6 +394,7 @@ void Engine::State::on_forward_refused(const ForwardRefused& refused) {
     if (refused.reason == Reason::kNotLeader) {  // it is handing over: wait for the next one
       write->second.given = {};
       queue.push_back(sequence);
+      lease_time_wanted = true;
       continue;
     }
     Answer answer = std::move(write->second.answer);
@@ -425,15 +432,18 @@ void Engine::State::on_read_reply(const ReadReply& reply) {
 void Engine::State::apply(const Entry& entry) {
   CAPSTAN_ASSERT(entry.index == next(applied.index));
   if (observer) observer(entry);
+  const Micros time_before = machine.leases().facts().time;
   if (entry.bytes() > 0 && entry.kind == EntryKind::kCommands) {
     Reader in(*entry.data);
     while (in.ok() && !in.done()) {
       const ByteView command = in.bytes();
-      if (in.ok()) answer_write(machine.apply(command), entry.index);
+      if (Mutants::on(Mutant::kExpiryByApplyClock) && !over_by_own_clock(command)) continue;
+      if (in.ok()) answer_write(machine.apply(command, entry.term), entry.index);
     }
   }
   const bool new_term = entry.term > applied.term;
   applied = entry.id();
+  if (machine.leases().facts().time != time_before) lease_time_applied();
   compare.applied(applied.index, machine.fingerprint(), now.monotonic);
   if (new_term) offer_dead_writes_again(entry.term);
 }
@@ -472,7 +482,29 @@ void Engine::State::offer_dead_writes_again(Term applied_term) {
     queue.push_back(sequence);
     any = true;
   }
-  if (any) std::ranges::sort(queue);
+  if (!any) return;
+  std::ranges::sort(queue);
+  lease_time_wanted = true;  // for those among them that it matters to
+}
+
+std::optional<Refusal> Engine::State::serve(const RequestBody& body, ReplyBody& out) {
+  if (const auto* range = std::get_if<RangeRequest>(&body)) {
+    return machine.read(*range, out.emplace<RangeResult>());
+  }
+  if (const auto* txn = std::get_if<TxnRequest>(&body)) {
+    return machine.read(*txn, out.emplace<TxnResult>());
+  }
+  if (const auto* lease = std::get_if<LeaseTimeToLiveRequest>(&body)) {
+    read_lease(*lease, out.emplace<LeaseTimeToLiveResult>());
+  } else {
+    CAPSTAN_ASSERT(std::holds_alternative<LeasesRequest>(body));
+    auto& ids = out.emplace<LeasesResult>().ids;
+    machine.leases().each_ending(kLeaseTimeMax, [&ids](std::int64_t id, std::uint64_t) {
+      ids.push_back(id);
+      return true;
+    });
+  }
+  return std::nullopt;
 }
 
 void Engine::State::serve_reads() {
@@ -487,13 +519,7 @@ void Engine::State::serve_reads() {
       continue;
     }
     Reply out = reply();
-    std::optional<Refusal> problem;
-    if (const auto* range = std::get_if<RangeRequest>(&read.body)) {
-      problem = machine.read(*range, out.body.emplace<RangeResult>());
-    } else {
-      problem = machine.read(std::get<TxnRequest>(read.body), out.body.emplace<TxnResult>());
-    }
-    if (problem) {
+    if (const std::optional<Refusal> problem = serve(read.body, out.body)) {
       read.answer(refusal(problem->reason, problem->detail));
       continue;
     }

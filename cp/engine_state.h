@@ -57,6 +57,7 @@ struct Engine::State {
   void answer_write(const Applied& applied, Index index);
   void offer_dead_writes_again(Term applied_term);
   void serve_reads();
+  std::optional<Refusal> serve(const RequestBody& body, ReplyBody& out);
   void requeue_reads();
   void expire();
   void expire_writes();
@@ -73,6 +74,15 @@ struct Engine::State {
   void compact_by_rule();
   void begin_sweep();
   void answer_physical(bool at_the_end = false);
+
+  // ---- engine_lease.cc
+  bool leads_leases() const;
+  void count_lease_time();
+  void lease_time_applied();
+  std::optional<std::string> lease_time_command();
+  void propose_expiries();
+  bool over_by_own_clock(ByteView command) const;
+  void read_lease(const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResult& out) const;
 
   // ---- engine_storage.cc: disk, checkpoints, snapshots
   void write_out(Ready& ready);
@@ -122,13 +132,12 @@ struct Engine::State {
     Answer answer;
     Micros since = 0;
     Micros deadline = 0;
-    Term given;  // to the log or to the leader of this term; 0: queued
-    bool needs_space = true;
+    Term given;              // to the log or to the leader of this term; 0: queued
     Revision physical;       // a compaction up to there that is answered when it is on disk
     Micros physical_by = 0;  // 0: however long it takes
   };
   struct Read {
-    std::variant<RangeRequest, TxnRequest> body;
+    RequestBody body;  // a range, a read-only transaction, or a question about leases
     Answer answer;
     Micros since = 0;
     Micros deadline = 0;
@@ -233,6 +242,14 @@ struct Engine::State {
     Micros since = 0, by = 0;
   };
   std::multimap<Revision, Physical> physical;  // applied; by what must be swept
+
+  // Leases. What passed since the last time in the log is counted here; whoever leads tells it.
+  Micros lease_time = 0;
+  Micros lease_counted_at = 0;
+  Term lease_term;             // in which we tell it
+  Micros lease_time_told = 0;  // in that term, to the log
+  bool lease_time_wanted = false;
+  std::set<std::uint64_t> expiring;  // generations whose end was proposed in that term
 
   // Stop.
   bool stopping = false;

@@ -203,6 +203,7 @@ void Engine::State::installed() {
   CAPSTAN_ASSERT(position.applied == receiver.last());
   checkpointed = applied = position.applied;
   checkpointed_compacted = machine.facts().compacted;
+  lease_time_applied();
   answer_physical();
   compare.reset();
   checkpoint_due = false;

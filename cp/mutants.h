@@ -16,6 +16,8 @@ enum class Mutant {
   kReadBeforeFirstCommit = 17,        // a new leader answers before it knows what is committed
   kQuorumIsHalf = 7,                  // n / 2 instead of n / 2 + 1
   kCheckpointAheadOfLog = 29,         // a checkpoint holds entries our own log may still lose
+  kExpiryUnstamped = 22,              // an old leader's word that a lease is over still counts
+  kExpiryByApplyClock = 23,           // each member decides by its own clock whether one is over
   kCompactionDropsNewestDelete = 36,  // a delete a watch may still begin at is swept away
   kWatchSplitsRevision = 37,          // two events of one transaction come in two messages
   kProgressEarly = 38,                // a progress message names what was not sent yet

@@ -5,18 +5,14 @@
 
 #include "core/check.h"
 #include "core/coding.h"
+#include "cp/lease.h"
 
 namespace capstan::cp {
 namespace {
 
-// A row of Space::kNow.
-struct NowRow {
-  VersionHead head;
-  Tip tip;
-};
-NowRow parse_now(ByteView bytes) {
+Mvcc::NowRow parse_now(ByteView bytes) {
   Reader in(bytes);
-  NowRow row;
+  Mvcc::NowRow row;
   row.head = read_head(in);
   row.tip = read_tip(in);
   CAPSTAN_ASSERT(in.ok());
@@ -27,6 +23,13 @@ Tip parse_gone(ByteView bytes) {
   const Tip tip = read_tip(in);
   CAPSTAN_ASSERT(in.ok());
   return tip;
+}
+
+// Of Space::kLeaseKey.
+std::string lease_key_key(std::int64_t lease, ByteView key) {
+  std::string out = lease_key(lease);
+  out += key;
+  return out;
 }
 
 // All but the value.
@@ -59,10 +62,17 @@ std::string Mvcc::append(ByteView key, const Tip& tip, std::optional<VersionHead
   return std::move(step.tip);
 }
 
+void Mvcc::hang(ByteView key, std::int64_t from, std::int64_t to) {
+  if (from == to) return;
+  if (from != 0) table_.erase(Space::kLeaseKey, lease_key_key(from, key));
+  if (to != 0) table_.put(Space::kLeaseKey, lease_key_key(to, key), {});
+}
+
 PutResult Mvcc::put(const PutView& put) {
   const std::uint64_t revision = facts_.revision.value + 1;
   const auto now = table_.get(Space::kNow, put.key);
   VersionHead head{revision, 1, put.lease};
+  std::int64_t lease_before = 0;
   Tip tip;
   PutResult result;
   ByteView value = put.value;
@@ -73,6 +83,7 @@ PutResult Mvcc::put(const PutView& put) {
     tip = was.tip;
     head.create = was.head.create;
     head.version = was.head.version + 1;
+    lease_before = was.head.lease;
     if (put.ignore_lease) head.lease = was.head.lease;
     if (put.prev_kv || put.ignore_value) {
       KeyValue old = read({put.key, was.head, tip.at, std::nullopt});
@@ -93,7 +104,15 @@ PutResult Mvcc::put(const PutView& put) {
   put_head(row, head);
   row += append(put.key, tip, head, value);
   table_.put(Space::kNow, put.key, row);
+  hang(put.key, lease_before, head.lease);
   return result;
+}
+
+void Mvcc::erase_row(ByteView key, const NowRow& was) {
+  table_.put(Space::kGone, key, append(key, was.tip, std::nullopt, {}));
+  table_.erase(Space::kNow, key);
+  hang(key, was.head.lease, 0);
+  --facts_.keys;
 }
 
 DeleteRangeResult Mvcc::erase(const DeleteRangeRequest& request) {
@@ -114,11 +133,17 @@ DeleteRangeResult Mvcc::erase(const DeleteRangeRequest& request) {
   for (const auto& [key, bytes] : rows) {
     const NowRow was = parse_now(bytes);
     if (request.prev_kv) result.prevs.push_back(read({key, was.head, was.tip.at, std::nullopt}));
-    table_.put(Space::kGone, key, append(key, was.tip, std::nullopt, {}));
-    table_.erase(Space::kNow, key);
-    --facts_.keys;
+    erase_row(key, was);
   }
   return result;
+}
+
+void Mvcc::erase_keys_of(std::int64_t lease) {
+  for (const std::string& key : keys_of(lease)) {
+    const auto row = table_.get(Space::kNow, key);
+    CAPSTAN_ASSERT(row.has_value());
+    erase_row(key, parse_now(*row));
+  }
 }
 
 std::optional<Refusal> Mvcc::check_revision(std::int64_t revision) const {
@@ -209,6 +234,17 @@ std::optional<KeyValue> Mvcc::get(ByteView key) const {
   if (!bytes) return std::nullopt;
   const NowRow row = parse_now(*bytes);
   return read({key, row.head, row.tip.at, std::nullopt});
+}
+
+std::vector<std::string> Mvcc::keys_of(std::int64_t lease) const {
+  const std::string prefix = lease_key(lease);
+  std::vector<std::string> keys;
+  table_.scan(Space::kLeaseKey, prefix, {}, [&](ByteView key, ByteView) {
+    if (!key.starts_with(prefix)) return false;
+    keys.emplace_back(key.substr(prefix.size()));
+    return true;
+  });
+  return keys;
 }
 
 void Mvcc::each(const KeyBounds& bounds, Values values,

@@ -6,6 +6,7 @@
 //   Space::kNow      key   -> create, version, lease, then the tip (cp/history.h)
 //   Space::kGone     key   -> the tip, if its newest change is a delete
 //   Space::kHistory  place -> the change: links down the key's history, key, head, value
+//   Space::kLeaseKey lease and key -> nothing, of every live key that hangs on a lease
 //
 // A value stands in history alone. So writing appends it once and touches one small row a key,
 // counting and comparing never read values, and an old version is a few links away.
@@ -73,6 +74,12 @@ class Mvcc {
     std::vector<Change> changes;  // of the base, `after` among them
   };
 
+  // A row of Space::kNow; views into it.
+  struct NowRow {
+    VersionHead head;
+    Tip tip;
+  };
+
   explicit Mvcc(Table& table) : table_(table) {}
 
   const Facts& facts() const { return facts_; }
@@ -83,6 +90,8 @@ class Mvcc {
   void begin();
   PutResult put(const PutView& put);
   DeleteRangeResult erase(const DeleteRangeRequest& request);
+  // The keys that hang on a lease, in their order.
+  void erase_keys_of(std::int64_t lease);
   // The revision after it: one more if anything changed.
   Revision end();
 
@@ -109,6 +118,7 @@ class Mvcc {
   // After check_revision(). Filters, then sort, then limit, as etcd.
   RangeResult range(const RangeRequest& request) const;
   std::optional<KeyValue> get(ByteView key) const;
+  std::vector<std::string> keys_of(std::int64_t lease) const;
   enum class Values : bool { kLeftOut, kRead };
   // Every change of the revisions [from, upto], in order, until `visit` returns false.
   using ChangeVisitor = std::function<bool(Place, const ChangeView&)>;
@@ -145,6 +155,9 @@ class Mvcc {
   // The value of the change of `key` at a place.
   std::string value_at(ByteView key, Place place) const;
   KeyValue read(const Version& version) const;
+  void erase_row(ByteView key, const NowRow& was);
+  // Takes a live key from one lease to another; 0: none.
+  void hang(ByteView key, std::int64_t from, std::int64_t to);
   // Appends a change of `key` to history and returns its new tip, encoded.
   std::string append(ByteView key, const Tip& tip, std::optional<VersionHead> head, ByteView value);
 

@@ -12,8 +12,8 @@ namespace capstan::cp {
 namespace {
 
 // The facts come last: a state without them is no state.
-constexpr Space kSpaces[] = {Space::kHistory, Space::kGone, Space::kNow, Space::kRequests,
-                             Space::kMeta};
+constexpr Space kSpaces[] = {Space::kHistory,  Space::kGone,     Space::kNow, Space::kLease,
+                             Space::kLeaseKey, Space::kRequests, Space::kMeta};
 
 }  // namespace
 

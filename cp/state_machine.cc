@@ -12,7 +12,8 @@
 namespace capstan::cp {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;
+constexpr std::uint8_t kFormatWithoutLeases = 1;
 
 std::string id_key(ByteView request_id) { return "i" + std::string(request_id); }
 std::string number_key(std::uint64_t number) {
@@ -24,13 +25,14 @@ std::string number_key(std::uint64_t number) {
 struct Row {
   StateMachine::Position position;
   Mvcc::Facts facts;
+  Leases::Facts leases;
   std::uint64_t requests_first = 0, requests_next = 0;
 };
 
 Row parse_row(ByteView bytes) {
   Reader in(bytes);
   const std::uint8_t format = in.u8();
-  CAPSTAN_ASSERT(format == kFormat);
+  CAPSTAN_ASSERT(format == kFormat || format == kFormatWithoutLeases);
   Row row;
   row.position.applied.index = {in.varint()};
   row.position.applied.term = {in.varint()};
@@ -43,6 +45,11 @@ Row parse_row(ByteView bytes) {
   const std::uint64_t voters = in.varint();
   CAPSTAN_ASSERT(in.plausible(voters, 8));
   for (std::uint64_t i = 0; i < voters; ++i) row.position.config.voters.push_back({in.u64()});
+  if (format != kFormatWithoutLeases) {
+    row.leases.time = static_cast<Micros>(in.varint());
+    row.leases.generation = in.varint();
+    row.leases.digest = in.u64();
+  }
   CAPSTAN_ASSERT(in.done());  // the base checks its records; what it returns is what we wrote
   return row;
 }
@@ -50,13 +57,11 @@ Row parse_row(ByteView bytes) {
 }  // namespace
 
 StateMachine::Position StateMachine::load() {
-  mvcc_.set_facts({});
   mvcc_.load_sweep();
-  requests_first_ = requests_next_ = 0;
   const auto bytes = table_.get(Space::kMeta, kStateKey);
-  if (!bytes) return {};
-  Row row = parse_row(*bytes);
+  Row row = bytes ? parse_row(*bytes) : Row{};
   mvcc_.set_facts(row.facts);
+  leases_.load(row.leases);
   requests_first_ = row.requests_first;
   requests_next_ = row.requests_next;
   return std::move(row.position);
@@ -64,8 +69,8 @@ StateMachine::Position StateMachine::load() {
 
 std::uint64_t StateMachine::fingerprint() const {
   const Mvcc::Facts& facts = mvcc_.facts();
-  const std::array<std::uint64_t, 3> others{facts.revision.value, facts.compacted.value,
-                                            facts.keys};
+  const std::array<std::uint64_t, 4> others{facts.revision.value, facts.compacted.value, facts.keys,
+                                            leases_.facts().digest};
   return xxh3({reinterpret_cast<const char*>(others.data()), sizeof others}, facts.digest);
 }
 
@@ -85,10 +90,13 @@ void StateMachine::save(const Position& position) {
   put_varint(row, requests_next_);
   put_varint(row, position.config.voters.size());
   for (MemberId voter : position.config.voters) put_u64(row, voter.value);
+  put_varint(row, static_cast<std::uint64_t>(leases_.facts().time));
+  put_varint(row, leases_.facts().generation);
+  put_u64(row, leases_.facts().digest);
   table_.put(Space::kMeta, kStateKey, std::move(row));
 }
 
-Applied StateMachine::apply(ByteView bytes) {
+Applied StateMachine::apply(ByteView bytes, Term term) {
   const std::optional<Command> command = decode_command(bytes);
   if (!command) {
     Applied out;
@@ -101,15 +109,15 @@ Applied StateMachine::apply(ByteView bytes) {
   }
   Applied out;
   out.id = command->id;
-  apply_body(*command, out);
+  apply_body(*command, term, out);
   out.revision = revision();
   if (!command->request_id.empty() && !out.refusal) remember(*command, out);
   return out;
 }
 
-void StateMachine::apply_body(const Command& command, Applied& out) {
+void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
   if (const auto* put = std::get_if<PutView>(&command.body)) {
-    if ((out.refusal = check_put(mvcc_, *put))) return;
+    if ((out.refusal = check_put(mvcc_, leases_, *put))) return;
     mvcc_.begin();
     out.body = mvcc_.put(*put);
   } else if (const auto* erase = std::get_if<DeleteRangeRequest>(&command.body)) {
@@ -118,13 +126,46 @@ void StateMachine::apply_body(const Command& command, Applied& out) {
   } else if (const auto* compact = std::get_if<CompactRequest>(&command.body)) {
     if (!(out.refusal = mvcc_.compact(compact->revision))) out.body = CompactResult{};
     return;
-  } else {
-    TxnRun run(mvcc_, std::get<TxnRequest>(command.body));
+  } else if (const auto* txn = std::get_if<TxnRequest>(&command.body)) {
+    TxnRun run(mvcc_, leases_, *txn);
     if ((out.refusal = run.check())) return;
     mvcc_.begin();
     out.body = run.run();
+  } else {
+    out.refusal = apply_lease(command, term, out.body);
+    return;
   }
   mvcc_.end();
+}
+
+std::optional<Refusal> StateMachine::apply_lease(const Command& command, Term term,
+                                                 ReplyBody& out) {
+  if (const auto* time = std::get_if<LeaseTime>(&command.body)) {
+    leases_.tell_time(time->time);
+  } else if (const auto* grant = std::get_if<LeaseGrantRequest>(&command.body)) {
+    if (auto refusal = leases_.grant(*grant)) return refusal;
+    out = LeaseGrantResult{grant->id, grant->ttl};
+  } else if (const auto* keep = std::get_if<LeaseKeepAliveRequest>(&command.body)) {
+    out = LeaseKeepAliveResult{keep->id, leases_.renew(keep->id)};
+  } else if (const auto* revoke = std::get_if<LeaseRevokeRequest>(&command.body)) {
+    if (!leases_.holds(revoke->id)) return no_lease(revoke->id);
+    end_lease(revoke->id);
+    out = LeaseRevokeResult{};
+  } else {
+    const auto& expiry = std::get<LeaseExpiry>(command.body);
+    const std::optional<Leases::Lease> lease = leases_.find(expiry.id);
+    if (expiry.term == term && lease && lease->generation == expiry.generation) {
+      end_lease(expiry.id);
+    }
+  }
+  return std::nullopt;
+}
+
+void StateMachine::end_lease(std::int64_t id) {
+  mvcc_.begin();
+  mvcc_.erase_keys_of(id);
+  mvcc_.end();
+  leases_.remove(id);
 }
 
 std::optional<Refusal> StateMachine::read(const RangeRequest& request, RangeResult& out) const {
@@ -135,7 +176,7 @@ std::optional<Refusal> StateMachine::read(const RangeRequest& request, RangeResu
 
 std::optional<Refusal> StateMachine::read(const TxnRequest& request, TxnResult& out) {
   CAPSTAN_ASSERT(is_read_only(request));
-  TxnRun run(mvcc_, request);
+  TxnRun run(mvcc_, leases_, request);
   if (auto refusal = run.check()) return refusal;
   out = run.run();
   return std::nullopt;
@@ -173,29 +214,44 @@ std::optional<Applied> StateMachine::recall(const Command& command) const {
   out.revision = {in.varint()};
   const std::size_t kind = in.varint();
   const std::uint64_t detail = in.varint();
+  const std::uint64_t lease = in.done() ? 0 : in.u64();
   CAPSTAN_ASSERT(in.done());
+  const auto lease_id = static_cast<std::int64_t>(lease);
+  const auto ttl = static_cast<std::int64_t>(detail);
   if (kind != command.body.index()) {
     out.refusal = Refusal{Reason::kInvalid, "this request id belongs to another request"};
   } else if (kind == 0) {
     out.body = PutResult{};
   } else if (kind == 1) {
     out.body = DeleteRangeResult{static_cast<std::int64_t>(detail), {}};
+  } else if (kind == 2) {
+    out.body = TxnResult{detail != 0, {}};
   } else if (kind == 3) {
     out.body = CompactResult{};
+  } else if (kind == 4) {
+    out.body = LeaseGrantResult{lease_id, ttl};
+  } else if (kind == 5) {
+    out.body = LeaseRevokeResult{};
   } else {
-    TxnResult txn;
-    txn.succeeded = detail != 0;
-    out.body = std::move(txn);
+    CAPSTAN_ASSERT(kind == 6);
+    out.body = LeaseKeepAliveResult{lease_id, ttl};
   }
   return out;
 }
 
 void StateMachine::remember(const Command& command, const Applied& applied) {
   std::uint64_t detail = 0;
+  std::int64_t lease = 0;
   if (const auto* erased = std::get_if<DeleteRangeResult>(&applied.body)) {
     detail = static_cast<std::uint64_t>(erased->deleted);
   } else if (const auto* txn = std::get_if<TxnResult>(&applied.body)) {
     detail = txn->succeeded;
+  } else if (const auto* granted = std::get_if<LeaseGrantResult>(&applied.body)) {
+    detail = static_cast<std::uint64_t>(granted->ttl);
+    lease = granted->id;
+  } else if (const auto* kept = std::get_if<LeaseKeepAliveResult>(&applied.body)) {
+    detail = static_cast<std::uint64_t>(kept->ttl);
+    lease = kept->id;
   }
   std::string row;
   put_varint(row, requests_next_);
@@ -205,6 +261,7 @@ void StateMachine::remember(const Command& command, const Applied& applied) {
   put_varint(row, applied.revision.value);
   put_varint(row, command.body.index());
   put_varint(row, detail);
+  if (lease != 0) put_u64(row, static_cast<std::uint64_t>(lease));
   table_.put(Space::kRequests, number_key(requests_next_++), std::string(command.request_id));
   table_.put(Space::kRequests, id_key(command.request_id), std::move(row));
   while (requests_next_ - requests_first_ > kRequestWindow) {

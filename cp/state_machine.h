@@ -11,6 +11,7 @@
 
 #include <optional>
 
+#include "cp/lease.h"
 #include "cp/message.h"
 #include "cp/mvcc.h"
 
@@ -29,7 +30,7 @@ struct Applied {
 
 class StateMachine {
  public:
-  explicit StateMachine(Table& table) : table_(table), mvcc_(table) { load(); }
+  explicit StateMachine(Table& table) : table_(table), mvcc_(table), leases_(table) { load(); }
 
   // Where the table stands; what is read at start and after a snapshot was installed.
   struct Position {
@@ -43,7 +44,8 @@ class StateMachine {
   void save(const Position& position);
 
   // Bytes that are no command change nothing, on every member alike.
-  Applied apply(ByteView command);
+  // `term` is that of its entry.
+  Applied apply(ByteView command, Term term);
 
   // Reads of the present state. A txn must be read-only.
   std::optional<Refusal> read(const RangeRequest& request, RangeResult& out) const;
@@ -57,19 +59,23 @@ class StateMachine {
   std::optional<Refusal> read(const HashRequest& request, HashResult& out) const;
 
   Revision revision() const { return mvcc_.facts().revision; }
-  // One number of all that members must agree on: every change since revision 1, in order, and what
-  // is compacted.
+  // One number of all that members must agree on: every change since revision 1, in order, what is
+  // compacted, and everything done to leases.
   std::uint64_t fingerprint() const;
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
   const Mvcc& mvcc() const { return mvcc_; }
+  const Leases& leases() const { return leases_; }
 
  private:
-  void apply_body(const Command& command, Applied& out);
+  void apply_body(const Command& command, Term term, Applied& out);
+  std::optional<Refusal> apply_lease(const Command& command, Term term, ReplyBody& out);
+  void end_lease(std::int64_t id);
   std::optional<Applied> recall(const Command& command) const;
   void remember(const Command& command, const Applied& applied);
 
   Table& table_;
   Mvcc mvcc_;
+  Leases leases_;
   std::uint64_t requests_first_ = 0;  // numbers [first, next) are in the window
   std::uint64_t requests_next_ = 0;
 };

@@ -94,15 +94,18 @@ bool is_serializable(const TxnRequest& txn) {
   return any_op(txn, local) && !any_op(txn, std::not_fn(local));
 }
 
-std::optional<Refusal> check_put(const Mvcc& mvcc, const PutView& put) {
-  if (put.lease != 0) return Refusal{Reason::kLeaseNotFound, "requested lease not found"};
+std::optional<Refusal> check_put(const Mvcc& mvcc, const Leases& leases, const PutView& put) {
+  if (put.lease != 0 && !leases.holds(put.lease)) return no_lease(put.lease);
   if ((put.ignore_value || put.ignore_lease) && !mvcc.get(put.key)) {
     return Refusal{Reason::kKeyNotFound, "key not found, and its value or lease was to be kept"};
   }
   return std::nullopt;
 }
 
-TxnRun::TxnRun(Mvcc& mvcc, const TxnRequest& txn) : mvcc_(mvcc), txn_(txn) { decide(txn); }
+TxnRun::TxnRun(Mvcc& mvcc, const Leases& leases, const TxnRequest& txn)
+    : mvcc_(mvcc), leases_(leases), txn_(txn) {
+  decide(txn);
+}
 
 void TxnRun::decide(const TxnRequest& txn) {
   const bool success =
@@ -126,7 +129,7 @@ std::optional<Refusal> TxnRun::check(const TxnRequest& txn, std::size_t& step) c
     } else if (const auto* range = std::get_if<RangeRequest>(&op.op)) {
       problem = mvcc_.check_revision(range->revision);
     } else if (const auto* put = std::get_if<PutRequest>(&op.op)) {
-      problem = check_put(mvcc_, view_of(*put));
+      problem = check_put(mvcc_, leases_, view_of(*put));
     }
     if (problem) return problem;
   }

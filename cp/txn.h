@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "cp/lease.h"
 #include "cp/mvcc.h"
 
 namespace capstan::cp {
@@ -21,7 +22,7 @@ bool is_serializable(const TxnRequest& txn);
 // One transaction against one state.
 class TxnRun {
  public:
-  TxnRun(Mvcc& mvcc, const TxnRequest& txn);
+  TxnRun(Mvcc& mvcc, const Leases& leases, const TxnRequest& txn);
 
   // What on the chosen path cannot be done; then nothing may be run.
   std::optional<Refusal> check() const;
@@ -34,11 +35,12 @@ class TxnRun {
   TxnResult run(const TxnRequest& txn, std::size_t& step);
 
   Mvcc& mvcc_;
+  const Leases& leases_;
   const TxnRequest& txn_;
   std::vector<bool> path_;  // success or failure, of each transaction met, outer first
 };
 
-// What applying a put would refuse: leases do not exist yet, ignore_* needs the key.
-std::optional<Refusal> check_put(const Mvcc& mvcc, const PutView& put);
+// What applying a put would refuse: a lease must be there, ignore_* needs the key.
+std::optional<Refusal> check_put(const Mvcc& mvcc, const Leases& leases, const PutView& put);
 
 }  // namespace capstan::cp

@@ -413,10 +413,10 @@ more() {
   typed 1 0 '^1$' "etcdctl --endpoints=$N1 del a"
   both 1 0 'compacted revision 2' 1 'FailedPrecondition desc = refused: an AP cluster' \
     "etcdctl --endpoints=$N1 compaction 2"
-  both 1 1 'leases are not in this build' 1 'no honest meaning in AP mode' \
-    "etcdctl --endpoints=$N1 lock l"
-  both 1 1 'leases are not in this build' 1 'no honest meaning in AP mode' \
-    "etcdctl --endpoints=$N1 elect e me"
+  both 1 0 'granted with TTL(60s)' 1 'leases are not in this build for AP mode' \
+    "etcdctl --endpoints=$N1 lease grant 60"
+  both 1 0 '^mine$' 1 'no honest meaning in AP mode' \
+    "etcdctl --endpoints=$N1 lock l echo mine"
 }
 
 walk_3() {

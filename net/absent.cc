@@ -23,13 +23,6 @@ constexpr Row kRows[] = {
      "refused: in AP mode both sides of a cut would elect. Not applied. In CP mode a transaction "
      "that puts a key if its create revision is 0 works.",
      true},
-    // The first that etcdctl's lock and elect ask for.
-    {"/etcdserverpb.Lease/",
-     "leases are not in this build, nor are lock and elect, which need them; put without a lease "
-     "works",
-     "leases are not in this build; put without a lease works. Lock and elect, which need them, "
-     "have no honest meaning in AP mode, where both sides of a cut would be granted the same: use "
-     "CP mode and a transaction that puts a key if its create revision is 0"},
     {"/etcdserverpb.Watch/", "watch is not in this build for AP mode; get the key again instead"},
     {"/etcdserverpb.Cluster/", "members are fixed at the start in this build"},
     {"/etcdserverpb.Auth/", "users and roles are not in this build"},

@@ -237,6 +237,24 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
     case GrpcMethod::kHashKv:
       return decoded<pb::HashKVRequest>(
           parse, bytes, [](auto& m) -> Result<RequestBody> { return HashRequest{m.revision()}; });
+    case GrpcMethod::kLeaseGrant:
+      return decoded<pb::LeaseGrantRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return LeaseGrantRequest{m.ttl(), m.id()};
+      });
+    case GrpcMethod::kLeaseRevoke:
+      return decoded<pb::LeaseRevokeRequest>(
+          parse, bytes, [](auto& m) -> Result<RequestBody> { return LeaseRevokeRequest{m.id()}; });
+    case GrpcMethod::kLeaseKeepAlive:
+      return decoded<pb::LeaseKeepAliveRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return LeaseKeepAliveRequest{m.id()};
+      });
+    case GrpcMethod::kLeaseTimeToLive:
+      return decoded<pb::LeaseTimeToLiveRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return LeaseTimeToLiveRequest{m.id(), m.keys()};
+      });
+    case GrpcMethod::kLeaseLeases:
+      return decoded<pb::LeaseLeasesRequest>(
+          parse, bytes, [](auto&) -> Result<RequestBody> { return LeasesRequest{}; });
     case GrpcMethod::kStatus:
       return decoded<pb::StatusRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return StatusRequest{}; });
@@ -299,6 +317,29 @@ void fill(pb::HashResponse& to, HashResult& result) { to.set_hash(result.hash); 
 void fill(pb::HashKVResponse& to, HashResult& result) {
   to.set_hash(result.hash);
   to.set_compact_revision(static_cast<std::int64_t>(result.compacted.value));
+}
+
+void fill(pb::LeaseGrantResponse& to, LeaseGrantResult& result) {
+  to.set_id(result.id);
+  to.set_ttl(result.ttl);
+}
+
+void fill(pb::LeaseRevokeResponse&, LeaseRevokeResult&) {}
+
+void fill(pb::LeaseKeepAliveResponse& to, LeaseKeepAliveResult& result) {
+  to.set_id(result.id);
+  to.set_ttl(result.ttl);
+}
+
+void fill(pb::LeaseTimeToLiveResponse& to, LeaseTimeToLiveResult& result) {
+  to.set_id(result.id);
+  to.set_ttl(result.ttl);
+  to.set_grantedttl(result.granted_ttl);
+  for (std::string& key : result.keys) to.add_keys(std::move(key));
+}
+
+void fill(pb::LeaseLeasesResponse& to, LeasesResult& result) {
+  for (const std::int64_t id : result.ids) to.add_leases()->set_id(id);
 }
 
 void fill(pb::TxnResponse& to, TxnResult& result);
@@ -415,6 +456,16 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::HashResponse, HashResult>(reply, use);
     case GrpcMethod::kHashKv:
       return with<pb::HashKVResponse, HashResult>(reply, use);
+    case GrpcMethod::kLeaseGrant:
+      return with<pb::LeaseGrantResponse, LeaseGrantResult>(reply, use);
+    case GrpcMethod::kLeaseRevoke:
+      return with<pb::LeaseRevokeResponse, LeaseRevokeResult>(reply, use);
+    case GrpcMethod::kLeaseKeepAlive:
+      return with<pb::LeaseKeepAliveResponse, LeaseKeepAliveResult>(reply, use);
+    case GrpcMethod::kLeaseTimeToLive:
+      return with<pb::LeaseTimeToLiveResponse, LeaseTimeToLiveResult>(reply, use);
+    case GrpcMethod::kLeaseLeases:
+      return with<pb::LeaseLeasesResponse, LeasesResult>(reply, use);
     case GrpcMethod::kStatus:
       return with<pb::StatusResponse, StatusResult>(reply, use);
     case GrpcMethod::kMemberList:
@@ -438,6 +489,11 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.KV/Txn", "/kv/txn", GrpcMethod::kTxn},
     {"/etcdserverpb.KV/DeleteRange", "/kv/deleterange", GrpcMethod::kDeleteRange},
     {"/etcdserverpb.KV/Compact", "/kv/compaction", GrpcMethod::kCompact},
+    {"/etcdserverpb.Lease/LeaseGrant", "/lease/grant", GrpcMethod::kLeaseGrant},
+    {"/etcdserverpb.Lease/LeaseRevoke", "/lease/revoke", GrpcMethod::kLeaseRevoke},
+    {"/etcdserverpb.Lease/LeaseKeepAlive", "/lease/keepalive", GrpcMethod::kLeaseKeepAlive},
+    {"/etcdserverpb.Lease/LeaseTimeToLive", "/lease/timetolive", GrpcMethod::kLeaseTimeToLive},
+    {"/etcdserverpb.Lease/LeaseLeases", "/lease/leases", GrpcMethod::kLeaseLeases},
     {"/etcdserverpb.Maintenance/Hash", "/maintenance/hash", GrpcMethod::kHash},
     {"/etcdserverpb.Maintenance/HashKV", "", GrpcMethod::kHashKv},
     {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
@@ -462,8 +518,10 @@ GrpcMethod grpc_method_of(std::string_view path) {
 GrpcMethod gateway_method_of(std::string_view path) {
   for (const std::string_view root : {"/v3beta", "/v3"}) {
     if (!path.starts_with(root)) continue;
+    std::string_view rest = path.substr(root.size());
+    if (rest.starts_with("/kv/lease/")) rest.remove_prefix(3);  // an older name of the same
     for (const NamedMethod& each : kMethods) {
-      if (!each.gateway.empty() && each.gateway == path.substr(root.size())) return each.method;
+      if (!each.gateway.empty() && each.gateway == rest) return each.method;
     }
   }
   return GrpcMethod::kUnknown;

@@ -33,9 +33,14 @@ enum class GrpcMethod : std::uint8_t {
   kCompact,
   kHash,
   kHashKv,
+  kLeaseGrant,
+  kLeaseRevoke,
+  kLeaseTimeToLive,
+  kLeaseLeases,
   kStatus,
   kMemberList,
-  kWatch,  // a stream; net/grpc_watch.h
+  kWatch,           // a stream; net/grpc_watch.h
+  kLeaseKeepAlive,  // a stream of what follows; net/grpc_keep_alive.h
 };
 
 // "/etcdserverpb.KV/Put" -> kPut.
@@ -43,7 +48,7 @@ GrpcMethod grpc_method_of(std::string_view path);
 // "/v3/kv/put" (or /v3beta/...) -> kPut.
 GrpcMethod gateway_method_of(std::string_view path);
 
-// `method` is one of a single request and reply that this build answers.
+// `method` is one whose requests are answered one by one: any that this build knows but kWatch.
 //   errors  kMalformed  not such a message
 //           kInvalid    a message that asks for what cannot be: the context is the sentence
 Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);

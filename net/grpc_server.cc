@@ -11,6 +11,7 @@
 
 #include "core/check.h"
 #include "net/absent.h"
+#include "net/grpc_keep_alive.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_text.h"
 #include "net/grpc_watch.h"
@@ -56,7 +57,7 @@ struct Call {
   std::string out;                   // of the response, prefix included
   std::size_t sent = 0;              // of out
   bool wants_leader = false;         // metadata of a watch
-  std::unique_ptr<GrpcWatch> watch;  // then the response goes on until it ends
+  std::unique_ptr<GrpcStream> talk;  // then the response goes on until it ends
 
   // Back to a fresh one, but for the room of the strings that small messages reuse.
   void clear() {
@@ -129,9 +130,9 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
                      const std::uint8_t* data, std::size_t bytes, void* self);
   static int on_frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
   static int on_stream_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self);
-  static ssize_t read_watch(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
-                            std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
-                            void* self);
+  static ssize_t read_talk(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
+                           std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
+                           void* self);
   static ssize_t read_response(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
                                std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
                                void* self);
@@ -150,9 +151,11 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   void hand_over(Call& call, ByteView message);
   void answer(std::int32_t stream, Reply reply);
   void open_watch(Call& call);
-  void take_watch_data(Call& call, ByteView bytes);
-  void end_watch(Call& call, GrpcWatch::End how);
-  void go_on(std::int32_t stream);  // of a watch that may have something to say
+  void open_talk(Call& call, std::unique_ptr<GrpcStream> talk);
+  std::function<void()> ready_of(const Call& call);
+  void take_talk(Call& call, ByteView bytes);
+  void end_talk(Call& call, GrpcStream::End how);
+  void go_on(std::int32_t stream);  // of a call that may have something to say
   void refuse(Call& call, GrpcCode code, std::string_view message, Reply reply);
   void refuse(Call& call, GrpcCode code, std::string_view message, Reason reason) {
     Reply reply;
@@ -263,9 +266,9 @@ void GrpcSession::shut() {
   nghttp2_submit_goaway(h2_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h2_),
                         NGHTTP2_NO_ERROR, nullptr, 0);
   for (Call* call : live_) {
-    if (!call->watch) continue;
+    if (!call->talk) continue;
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kShuttingDown);
-    end_watch(*call, {status.code, std::string(status.text), Reason::kShuttingDown});
+    end_talk(*call, {status.code, std::string(status.text), Reason::kShuttingDown});
   }
   wake();
 }
@@ -290,14 +293,13 @@ void GrpcSession::tick() {
   if (next_deadline_ == 0 || context().now < next_deadline_) return;
   next_deadline_ = 0;
   for (Call* call : live_) {
-    if (call->deadline == 0 || (call->answered && !call->watch)) continue;
+    if (call->deadline == 0 || (call->answered && !call->talk)) continue;
     if (context().now < call->deadline) {
       if (next_deadline_ == 0 || call->deadline < next_deadline_) next_deadline_ = call->deadline;
       continue;
     }
-    if (call->watch) {
-      end_watch(*call,
-                {GrpcCode::kDeadlineExceeded, "context deadline exceeded", Reason::kTimeout});
+    if (call->talk) {
+      end_talk(*call, {GrpcCode::kDeadlineExceeded, "context deadline exceeded", Reason::kTimeout});
       continue;
     }
     // The handler's answer may still come; nobody will be there to hear it.
@@ -409,10 +411,13 @@ void GrpcSession::headers_done(Call& call) {
     return refuse(call, status.code, status.text, Reason::kOverloaded);
   }
   if (call.method == GrpcMethod::kWatch) open_watch(call);
+  if (call.method == GrpcMethod::kLeaseKeepAlive) {
+    open_talk(call, std::make_unique<GrpcKeepAlive>(context().handler, ready_of(call)));
+  }
 }
 
 void GrpcSession::take_data(Call& call, ByteView bytes) {
-  if (call.watch) return take_watch_data(call, bytes);
+  if (call.talk) return take_talk(call, bytes);
   if (call.answered || bytes.empty()) return;
   if (!context().take_buffer(bytes.size())) {
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
@@ -431,6 +436,7 @@ void GrpcSession::take_data(Call& call, ByteView bytes) {
 
 void GrpcSession::request_done(Call& call) {
   call.request_ended = true;
+  if (call.talk) return call.talk->half_closed();
   if (call.answered || call.handled) return;
   if (call.body.size() < kGrpcPrefixBytes) {
     return refuse(call, GrpcCode::kInternal, "the request holds no message", Reason::kInvalid);
@@ -471,45 +477,53 @@ void GrpcSession::hand_over(Call& call, ByteView message) {
                            });
 }
 
-// ---- Watches ------------------------------------------------------------------------------------
+// ---- Calls that go on talking -------------------------------------------------------------------
+
+std::function<void()> GrpcSession::ready_of(const Call& call) {
+  return [weak = weak_from_this(), stream = call.stream] {
+    if (const auto self = weak.lock()) self->go_on(stream);
+  };
+}
 
 void GrpcSession::open_watch(Call& call) {
   WatchOptions options;
   options.require_leader = call.wants_leader;
-  options.ready = [weak = weak_from_this(), stream = call.stream] {
-    if (const auto self = weak.lock()) self->go_on(stream);
-  };
+  options.ready = ready_of(call);
   std::unique_ptr<WatchStream> stream = context().handler.watch(std::move(options));
   if (stream == nullptr) {
     const Absence absence = absence_of("/etcdserverpb.Watch/Watch", context().options.mode);
     return refuse(call, absence.code, absence.sentence, absence.reason);
   }
-  call.watch = std::make_unique<GrpcWatch>(std::move(stream));
+  open_talk(call, std::make_unique<GrpcWatch>(std::move(stream)));
+}
+
+void GrpcSession::open_talk(Call& call, std::unique_ptr<GrpcStream> talk) {
+  call.talk = std::move(talk);
   call.handled = call.answered = true;
   HeaderBlock headers;
   headers.constant(":status", "200");
   headers.constant("content-type", "application/grpc");
   nghttp2_data_provider provider{};
   provider.source.ptr = &call;
-  provider.read_callback = read_watch;
+  provider.read_callback = read_talk;
   nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), &provider);
 }
 
-void GrpcSession::take_watch_data(Call& call, ByteView bytes) {
-  call.watch->receive(bytes);
+void GrpcSession::take_talk(Call& call, ByteView bytes) {
+  call.talk->receive(bytes);
   give_back(call);
-  const std::size_t kept = call.watch->buffered();
+  const std::size_t kept = call.talk->buffered();
   if (context().take_buffer(kept)) {
     call.budget = kept;
   } else {
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
-    call.watch->end({status.code, std::string(status.text), Reason::kOverloaded});
+    call.talk->end({status.code, std::string(status.text), Reason::kOverloaded});
   }
   go_on(call.stream);
 }
 
-void GrpcSession::end_watch(Call& call, GrpcWatch::End how) {
-  call.watch->end(std::move(how));
+void GrpcSession::end_talk(Call& call, GrpcStream::End how) {
+  call.talk->end(std::move(how));
   give_back(call);
   go_on(call.stream);
 }
@@ -520,17 +534,17 @@ void GrpcSession::go_on(std::int32_t stream) {
   wake();
 }
 
-ssize_t GrpcSession::read_watch(nghttp2_session* h2, std::int32_t stream, std::uint8_t* to,
-                                std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
-                                void* self) {
+ssize_t GrpcSession::read_talk(nghttp2_session* h2, std::int32_t stream, std::uint8_t* to,
+                               std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
+                               void* self) {
   Call& call = *static_cast<Call*>(source->ptr);
   auto& session = *static_cast<GrpcSession*>(self);
   if (call.sent == call.out.size()) {
     call.out.clear();
     call.sent = 0;
-    if (call.watch->produce(call.out)) {
+    if (call.talk->produce(call.out)) {
       session.add_pending(static_cast<std::ptrdiff_t>(call.out.size()));
-    } else if (!call.watch->ended()) {
+    } else if (!call.talk->ended()) {
       return NGHTTP2_ERR_DEFERRED;
     }
   }
@@ -538,14 +552,14 @@ ssize_t GrpcSession::read_watch(nghttp2_session* h2, std::int32_t stream, std::u
   std::memcpy(to, call.out.data() + call.sent, bytes);
   call.sent += bytes;
   session.add_pending(-static_cast<std::ptrdiff_t>(bytes));
-  if (call.sent == call.out.size() && call.watch->ended()) {
-    const GrpcWatch::End& end = *call.watch->ended();
+  if (call.sent == call.out.size() && call.talk->ended()) {
+    const GrpcStream::End& end = *call.talk->ended();
     const std::string message = percent_encoded(ByteView(end.text).substr(0, kDetailBytesMax));
     const std::string detail = percent_encoded(ByteView(end.detail).substr(0, kDetailBytesMax));
     HeaderBlock trailers;
     trailers.constant("grpc-status", status_text(end.code));
     trailers.add("grpc-message", message);
-    trailers.constant("capstan-reason", to_text(end.reason));
+    if (end.reason != Reason::kNone) trailers.constant("capstan-reason", to_text(end.reason));
     if (!detail.empty()) trailers.add_unique("capstan-detail", detail);
     *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
     nghttp2_submit_trailer(h2, stream, trailers.data(), trailers.size());

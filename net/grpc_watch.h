@@ -1,44 +1,26 @@
 // Watch, etcd's stream of watches, on one HTTP/2 stream: messages of the client to the node's
-// WatchStream, and what that has to say back, one message at a time as there is room.
+// WatchStream, and what that has to say back.
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "core/watch.h"
-#include "net/reasons.h"
+#include "net/grpc_stream.h"
 
 namespace capstan::net {
 
-class GrpcWatch {
+class GrpcWatch final : public GrpcStream {
  public:
   explicit GrpcWatch(std::unique_ptr<WatchStream> stream) : stream_(std::move(stream)) {}
 
-  // Bytes of the client, in any pieces.
-  void receive(ByteView bytes);
-  // Bytes kept of a message that is not whole yet.
-  std::size_t buffered() const { return body_.size(); }
-
-  // Appends the next gRPC message. False: nothing now, or ended.
-  bool produce(std::string& out);
-
-  // How the call ends, once everything produced before is sent.
-  struct End {
-    GrpcCode code = GrpcCode::kOk;
-    std::string text;
-    Reason reason = Reason::kInvalid;
-    std::string detail = {};  // ours, beside etcd's text
-  };
-  void end(End how);
-  const std::optional<End>& ended() const { return end_; }
+  bool produce(std::string& out) override;
 
  private:
-  void take(ByteView message);
+  void take(ByteView message) override;
+  void close() override { stream_.reset(); }
 
   std::unique_ptr<WatchStream> stream_;
-  std::string body_;
-  std::optional<End> end_;
 };
 
 }  // namespace capstan::net

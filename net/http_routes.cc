@@ -153,6 +153,8 @@ void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
         if (reply.outcome == Outcome::kOk || reply.outcome == Outcome::kOkLocal) {
           out.headers = capstan_headers(reply, writes, handler);
           out.body = encode_etcd_json(method, reply);
+          // One message of what is a stream over gRPC.
+          if (method == GrpcMethod::kLeaseKeepAlive) out.body = "{\"result\":" + out.body + "}\n";
         } else {
           out = gateway_error(grpc_status_of(reply.outcome, reply.reason).code,
                               grpc_message_of(reply));

@@ -37,7 +37,7 @@ Json json_of(const KeyValue& kv) {
           {"create_revision", kv.create_revision.value},
           {"mod_revision", kv.mod_revision.value},
           {"version", kv.version}};
-  if (kv.lease != 0) to["lease"] = kv.lease;
+  if (kv.lease != 0) to["lease"] = lease_text(kv.lease);
   return to;
 }
 
@@ -104,6 +104,35 @@ void put(Json& to, const HashResult& result) {
   to["type"] = "hash";
   to["hash"] = result.hash;
   to["compacted"] = result.compacted.value;
+}
+
+void put(Json& to, const LeaseGrantResult& result) {
+  to["type"] = "lease_grant";
+  to["lease"] = lease_text(result.id);
+  to["ttl"] = result.ttl;
+}
+
+void put(Json& to, const LeaseRevokeResult&) { to["type"] = "lease_revoke"; }
+
+void put(Json& to, const LeaseKeepAliveResult& result) {
+  to["type"] = "lease_keep_alive";
+  to["lease"] = lease_text(result.id);
+  to["ttl"] = result.ttl;
+}
+
+void put(Json& to, const LeaseTimeToLiveResult& result) {
+  to["type"] = "lease_time_to_live";
+  to["lease"] = lease_text(result.id);
+  to["ttl"] = result.ttl;
+  to["granted_ttl"] = result.granted_ttl;
+  to["keys"] = Json::array();
+  for (const std::string& key : result.keys) to["keys"].push_back(bytes_json(key));
+}
+
+void put(Json& to, const LeasesResult& result) {
+  to["type"] = "leases";
+  to["leases"] = Json::array();
+  for (const std::int64_t id : result.ids) to["leases"].push_back(lease_text(id));
 }
 
 void put(Json& to, const StatusResult& s) {
@@ -215,6 +244,7 @@ class Fields {
     take(name, text);
     std::from_chars(text.data(), text.data() + text.size(), to.value, 16);
   }
+  void take_lease(std::int64_t& to) const { to = lease_of_text(text("lease")).value_or(0); }
   template <class Tag>
   void take_number(const char* name, Number<Tag>& to) const {
     take(name, to.value);
@@ -244,7 +274,7 @@ KeyValue kv_of(const Json& json) {
   from.take_number("create_revision", kv.create_revision);
   from.take_number("mod_revision", kv.mod_revision);
   from.take("version", kv.version);
-  from.take("lease", kv.lease);
+  from.take_lease(kv.lease);
   return kv;
 }
 
@@ -389,6 +419,41 @@ void assign_result(const Json& json, Variant& to, int depth) {
   }
 }
 
+// What leases are asked; nothing if it is none of it.
+ReplyBody lease_body_of(const Fields& from, std::string_view type) {
+  if (type == "lease_grant") {
+    LeaseGrantResult result;
+    from.take_lease(result.id);
+    from.take("ttl", result.ttl);
+    return result;
+  }
+  if (type == "lease_revoke") return LeaseRevokeResult{};
+  if (type == "lease_keep_alive") {
+    LeaseKeepAliveResult result;
+    from.take_lease(result.id);
+    from.take("ttl", result.ttl);
+    return result;
+  }
+  if (type == "lease_time_to_live") {
+    LeaseTimeToLiveResult result;
+    from.take_lease(result.id);
+    from.take("ttl", result.ttl);
+    from.take("granted_ttl", result.granted_ttl);
+    for (const Json& key : from.object("keys")) {
+      Fields(Json{{"key", key}}).take_bytes("key", result.keys.emplace_back());
+    }
+    return result;
+  }
+  if (type == "leases") {
+    std::vector<std::string> ids;
+    from.take("leases", ids);
+    LeasesResult result;
+    for (const std::string& id : ids) result.ids.push_back(lease_of_text(id).value_or(0));
+    return result;
+  }
+  return {};
+}
+
 ReplyBody body_of(const Json& json) {
   const Fields from(json);
   const std::string type = from.text("type");
@@ -409,8 +474,8 @@ ReplyBody body_of(const Json& json) {
     from.take("lost", result.lost);
     return result;
   }
-  ReplyBody body;
-  assign_result(json, body, 1);
+  ReplyBody body = lease_body_of(from, type);
+  if (std::holds_alternative<std::monostate>(body)) assign_result(json, body, 1);
   return body;
 }
 

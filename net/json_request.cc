@@ -54,6 +54,13 @@ class Fields {
     if (!fits) complain(std::string(name) + " must be a whole number");
     return fits ? field->get<std::int64_t>() : otherwise;
   }
+  // Of a lease: past 2^53, where some readers of JSON lose digits of a number.
+  std::int64_t lease(const char* name) {
+    if (!has(name)) return 0;
+    const std::optional<std::int64_t> id = lease_of_text(text(name));
+    if (!id) complain(std::string(name) + " must be a string of hex digits");
+    return id.value_or(0);
+  }
   std::string text(const char* name) {
     const Json* field = find(name);
     if (field == nullptr) return {};
@@ -138,7 +145,7 @@ RangeRequest range_request(Fields& fields) {
 PutRequest put_request(Fields& fields) {
   return {.key = fields.bytes("key"),
           .value = fields.bytes("value"),
-          .lease = fields.number("lease"),
+          .lease = fields.lease("lease"),
           .prev_kv = fields.flag("prev_kv"),
           .ignore_value = fields.flag("ignore_value"),
           .ignore_lease = fields.flag("ignore_lease")};
@@ -156,6 +163,8 @@ Compare compare(const Json& json, std::string& wrong) {
   c.result = fields.word<CompareResult>("result", kResults);
   if (c.target == CompareTarget::kValue) {
     c.value = fields.bytes("value");
+  } else if (c.target == CompareTarget::kLease) {
+    c.number = fields.lease("lease");
   } else {
     c.number = fields.number("number");
   }
@@ -219,8 +228,20 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
       to = CompactRequest{fields.number("revision"), fields.flag("physical")};
     } else if (op == "hash") {
       to = HashRequest{fields.number("revision")};
+    } else if (op == "lease_grant") {
+      to = LeaseGrantRequest{fields.number("ttl"), fields.lease("lease")};
+    } else if (op == "lease_revoke") {
+      to = LeaseRevokeRequest{fields.lease("lease")};
+    } else if (op == "lease_keep_alive") {
+      to = LeaseKeepAliveRequest{fields.lease("lease")};
+    } else if (op == "lease_time_to_live") {
+      to = LeaseTimeToLiveRequest{fields.lease("lease"), fields.flag("keys")};
+    } else if (op == "leases") {
+      to = LeasesRequest{};
     } else {
-      fields.complain("op must be one of get, put, delete, txn, compact, hash");
+      fields.complain(
+          "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
+          "lease_keep_alive, lease_time_to_live, leases");
     }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
@@ -257,6 +278,10 @@ void put_number(Json& to, const char* name, std::int64_t value) {
   if (value != 0) to[name] = value;
 }
 
+void put_lease(Json& to, std::int64_t id) {
+  if (id != 0) to["lease"] = lease_text(id);
+}
+
 void put_flag(Json& to, const char* name, bool value) {
   if (value) to[name] = true;
 }
@@ -282,7 +307,7 @@ Json json_of(const RangeRequest& r) {
 
 Json json_of(const PutRequest& r) {
   Json to{{"op", "put"}, {"key", bytes_json(r.key)}, {"value", bytes_json(r.value)}};
-  put_number(to, "lease", r.lease);
+  put_lease(to, r.lease);
   put_flag(to, "prev_kv", r.prev_kv);
   put_flag(to, "ignore_value", r.ignore_value);
   put_flag(to, "ignore_lease", r.ignore_lease);
@@ -308,6 +333,28 @@ Json json_of(const HashRequest& r) {
   return to;
 }
 
+Json json_of(const LeaseGrantRequest& r) {
+  Json to{{"op", "lease_grant"}, {"ttl", r.ttl}};
+  put_lease(to, r.id);
+  return to;
+}
+
+Json json_of(const LeaseRevokeRequest& r) {
+  return {{"op", "lease_revoke"}, {"lease", lease_text(r.id)}};
+}
+
+Json json_of(const LeaseKeepAliveRequest& r) {
+  return {{"op", "lease_keep_alive"}, {"lease", lease_text(r.id)}};
+}
+
+Json json_of(const LeaseTimeToLiveRequest& r) {
+  Json to{{"op", "lease_time_to_live"}, {"lease", lease_text(r.id)}};
+  put_flag(to, "keys", r.keys);
+  return to;
+}
+
+Json json_of(const LeasesRequest&) { return {{"op", "leases"}}; }
+
 Json json_of(const Compare& c) {
   Json to = Json::object();
   put_range(to, c.range);
@@ -315,6 +362,8 @@ Json json_of(const Compare& c) {
   to["result"] = kResults[static_cast<std::size_t>(c.result)];
   if (c.target == CompareTarget::kValue) {
     to["value"] = bytes_json(c.value);
+  } else if (c.target == CompareTarget::kLease) {
+    put_lease(to, c.number);
   } else {
     to["number"] = c.number;
   }

@@ -196,7 +196,7 @@ TEST_CASE("compaction: a pass goes on where the base holds it") {
   StateMachine machine{table};
   std::uint64_t sequence = 0;
   const auto apply = [&](const RequestBody& body) {
-    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, "", body));
+    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, "", body), {1});
   };
   for (int i = 0; i < 10; ++i) apply(PutRequest{.key = "k", .value = std::to_string(i)});
   const Applied done = apply(CompactRequest{.revision = 10});

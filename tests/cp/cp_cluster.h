@@ -119,6 +119,8 @@ class CpCluster {
   Reply wait(const std::shared_ptr<std::optional<Reply>>& reply);
 
   Micros now() const { return now_.monotonic; }
+  // Time passes and nobody turns.
+  void sleep(Micros duration) { now_.monotonic += duration; }
   // Looks at, and may swallow, every message: return false to drop it.
   std::function<bool(int from, int to, const cp::Message&)> filter;
   // Messages held by a test and let go later.

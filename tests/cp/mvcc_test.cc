@@ -240,7 +240,7 @@ TEST_CASE("state machine: the request window forgets the oldest and nothing else
     PutRequest put;
     put.key = "k";
     put.value = std::to_string(n);
-    return machine.apply(encode_command({{NodeId{1}, 1}, {n}}, request_id, put));
+    return machine.apply(encode_command({{NodeId{1}, 1}, {n}}, request_id, put), {1});
   };
   apply(1, "first");
   for (std::uint64_t n = 2; n <= kRequestWindow; ++n) apply(n, "r" + std::to_string(n));
@@ -254,8 +254,8 @@ TEST_CASE("state machine: what is no command changes nothing") {
   test::MemoryBase base;
   Table table{base};
   StateMachine machine{table};
-  CHECK(machine.apply("nonsense").refusal.has_value());
-  CHECK(machine.apply("").refusal.has_value());
+  CHECK(machine.apply("nonsense", {1}).refusal.has_value());
+  CHECK(machine.apply("", {1}).refusal.has_value());
   CHECK(machine.revision() == Revision{1});
 }
 
@@ -265,7 +265,7 @@ TEST_CASE("state machine: its position and facts come back from a checkpoint") {
   StateMachine machine{table};
   PutRequest put;
   put.key = "k";
-  machine.apply(encode_command({{NodeId{1}, 1}, {1}}, "id", put));
+  machine.apply(encode_command({{NodeId{1}, 1}, {1}}, "id", put), {1});
   machine.save({{{3}, {17}}, {{{1}, {2}}}});
   REQUIRE(base.commit(*table.freeze()).has_value());
   Table fresh{base};
@@ -275,6 +275,6 @@ TEST_CASE("state machine: its position and facts come back from a checkpoint") {
   CHECK(position.config.voters == std::vector<MemberId>{{1}, {2}});
   CHECK(other.revision() == Revision{2});
   CHECK(other.facts().digest == machine.facts().digest);
-  CHECK(other.apply(encode_command({{NodeId{1}, 1}, {2}}, "id", put)).first.sequence ==
+  CHECK(other.apply(encode_command({{NodeId{1}, 1}, {2}}, "id", put), {1}).first.sequence ==
         Sequence{1});
 }

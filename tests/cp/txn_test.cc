@@ -25,7 +25,7 @@ struct Store {
   std::uint64_t sequence = 0;
 
   Applied run(const RequestBody& body) {
-    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, {}, body));
+    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, {}, body), {1});
   }
   void put(std::string key, std::string value) {
     run(PutRequest{std::move(key), std::move(value), 0, false, false, false});
@@ -196,7 +196,7 @@ TEST_CASE("command: what is encoded is decoded, and no mutation crashes or reads
     }
     if (const auto command = decode_command(mutated)) {
       Store store;
-      store.machine.apply(mutated);  // decodes to something else: fine, if it can be applied
+      store.machine.apply(mutated, {1});  // decodes to something else: fine, if it can be applied
     }
   }
 }

@@ -53,7 +53,14 @@ TEST_CASE("api: bytes that are no text travel as base64, both ways") {
 TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error") {
   CHECK(wrong_with("[]") == "a JSON object is needed");
   CHECK(wrong_with("{") == "the body is not JSON");
-  CHECK(wrong_with("{}") == "op must be one of get, put, delete, txn, compact, hash");
+  CHECK(wrong_with("{}") ==
+        "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
+        "lease_keep_alive, lease_time_to_live, leases");
+  CHECK(wrong_with(R"({"op":"txn","success":[{"op":"lease_revoke"}]})") ==
+        "success: op must be one of get, put, delete, txn");
+  CHECK(wrong_with(R"({"op":"put","key":"a","lease":7})") == "lease must be a string");
+  CHECK(wrong_with(R"({"op":"lease_revoke","lease":"7g"})") ==
+        "lease must be a string of hex digits");
   CHECK(wrong_with(R"({"op":"get","key":"a","serialisable":true})") ==
         "unknown field \"serialisable\"");
   CHECK(wrong_with(R"({"op":"get","key":"a","limit":"3"})") == "limit must be a whole number");
@@ -74,7 +81,8 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   CHECK(status_in(refused) == 400);
   CHECK(body_in(refused) ==
         R"({"v":1,"outcome":"failed","reason":"invalid",)"
-        R"("detail":"op must be one of get, put, delete, txn, compact, hash"})");
+        R"("detail":"op must be one of get, put, delete, txn, compact, hash, lease_grant, )"
+        R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases"})");
 }
 
 TEST_CASE("api: every request survives the way out and in") {
@@ -105,7 +113,10 @@ TEST_CASE("api: every request survives the way out and in") {
   txn.failure = {{inner}};
   for (const RequestBody& body :
        {RequestBody(range), RequestBody(put), RequestBody(erase), RequestBody(txn),
-        RequestBody(CompactRequest{17, true}), RequestBody(HashRequest{17})}) {
+        RequestBody(CompactRequest{17, true}), RequestBody(HashRequest{17}),
+        RequestBody(LeaseGrantRequest{60, -1}), RequestBody(LeaseRevokeRequest{7}),
+        RequestBody(LeaseKeepAliveRequest{INT64_MAX}), RequestBody(LeaseTimeToLiveRequest{7, true}),
+        RequestBody(LeasesRequest{})}) {
     Request request;
     request.body = body;
     request.request_id = "r-1";
@@ -127,8 +138,10 @@ TEST_CASE("api: every request survives the way out and in") {
           return request;
         }()) ==
         R"({"op":"txn","compare":[{"key":"a","target":"value","result":"!=","value":"v"},)"
-        R"({"key":"a","end":"b","target":"lease","result":"<","number":7}],)"
-        R"("success":[{"op":"put","key":"k","value":{"base64":"AP8="},"lease":4,"prev_kv":true,)"
+        R"({"key":"a","end":"b","target":"lease","result":"<",)"
+        R"("lease":"0000000000000007"}],)"
+        R"("success":[{"op":"put","key":"k","value":{"base64":"AP8="},"lease":"0000000000000004",)"
+        R"("prev_kv":true,)"
         R"("ignore_value":true,"ignore_lease":true},{"op":"get","key":"a","end":"b","limit":3,)"
         R"("revision":9,"order":"descend","sort":"mod","serializable":true,"keys_only":true,)"
         R"("count_only":true,"min_mod_revision":1,"max_mod_revision":2,"min_create_revision":3,)"
@@ -168,6 +181,16 @@ TEST_CASE("api: every reply survives the way out and in") {
   CHECK(again(reply).write_id == "n1:1:5");
   reply.body = CompactResult{};
   CHECK(again(reply).write_id == "n1:1:5");
+  reply.body = LeaseGrantResult{-2, 60};
+  CHECK(std::get<LeaseGrantResult>(again(reply).reply.body).id == -2);
+  reply.body = LeaseRevokeResult{};
+  again(reply);
+  reply.body = LeaseKeepAliveResult{INT64_MAX, 60};
+  CHECK(std::get<LeaseKeepAliveResult>(again(reply).reply.body).ttl == 60);
+  reply.body = LeaseTimeToLiveResult{7, 59, 60, {"k", std::string("\xff", 1)}};
+  CHECK(std::get<LeaseTimeToLiveResult>(again(reply).reply.body).keys[1] == std::string("\xff", 1));
+  reply.body = LeasesResult{{7, -1}};
+  CHECK(std::get<LeasesResult>(again(reply).reply.body).ids == std::vector<std::int64_t>{7, -1});
   reply.body = txn;
   CHECK(again(reply).reply.durability == Durability::kInterval);
   reply.age_at_least = 4'100'000;

@@ -172,6 +172,109 @@ TEST_CASE("as etcd: keys, ranges and transactions") {
   });
 }
 
+TEST_CASE("as etcd: leases") {
+  const std::string missing = "etcdserver: requested lease not found";
+  const auto grant = [](const std::string& body) {
+    return "curl -s -d '" + body + "' http://@/v3/lease/grant | grep -o '\"ID.*'";
+  };
+  const std::string any_remaining = " | sed 's/remaining([0-9]*s)/remaining/'";
+  walk_all({
+      {grant(R"({"TTL":"600","ID":"7"})"), "\"ID\":\"7\",\"TTL\":\"600\"}\n"},
+      {grant(R"({"TTL":60,"ID":8})"), "\"ID\":\"8\",\"TTL\":\"60\"}\n"},
+      {grant(R"({"TTL":"300","ID":"-1"})"), "\"ID\":\"-1\",\"TTL\":\"300\"}\n"},
+      {gateway("/v3/lease/grant", R"({"TTL":"60","ID":"7"})"),
+       gateway_error("etcdserver: lease already exists", 9)},
+      {gateway("/v3/lease/grant", R"({"TTL":"9000000001","ID":"9"})"),
+       gateway_error("etcdserver: too large lease TTL", 11)},
+      {kEtcdctl + "lease list",
+       "found 3 leases\n0000000000000008\n-000000000000001\n0000000000000007\n"},
+      {"curl -s -d '{}' http://@/v3/lease/leases | grep -o '\"leases.*'",
+       R"("leases":[{"ID":"8"},{"ID":"-1"},{"ID":"7"}]})"
+       "\n"},
+      {kEtcdctl + "put a 1 --lease=7", "OK\n"},  // 2
+      {kEtcdctl + "put c 2 --lease=7", "OK\n"},  // 3
+      {kEtcdctl + "put b 3 --lease=7", "OK\n"},  // 4
+      {kEtcdctl + "put b 4 --lease=63", "Error: " + missing + "\n"},
+      {kEtcdctl + "put b 4 --ignore-lease", "OK\n"},  // 5
+      {kEtcdctl + "put moved 5 --lease=7", "OK\n"},   // 6
+      {kEtcdctl + "put moved 6 --lease=8", "OK\n"},   // 7
+      {kEtcdctl + "put freed 7 --lease=7", "OK\n"},   // 8
+      {kEtcdctl + "put freed 8", "OK\n"},             // 9
+      {kEtcdctl + "get b -w json | grep -o '\"lease\":[0-9]*'", "\"lease\":7\n"},
+      {kEtcdctl + "lease timetolive 7" + any_remaining,
+       "lease 0000000000000007 granted with TTL(600s), remaining\n"},
+      // etcd names them in no order.
+      {kEtcdctl + "lease timetolive 7 --keys | grep -o 'keys.*' | tr -s '([])' ' ' | "
+                  "xargs -n1 | sort",
+       "a\nb\nc\nkeys\n"},
+      {"curl -s -d '{\"ID\":7,\"keys\":true}' http://@/v3/kv/lease/timetolive | grep -o "
+       "'\"grantedTTL\":\"600\",\"keys\":.\"Y'",
+       R"("grantedTTL":"600","keys":["Y)"
+       "\n"},
+      {kEtcdctl + "lease keep-alive --once 7", "lease 0000000000000007 keepalived with TTL(600)\n"},
+      {kEtcdctl + "lease keep-alive --once 63", "Error: " + missing + "\n"},
+      {kEtcdctl + "lease keep-alive 8", "lease 0000000000000008 keepalived with TTL(60)\n", true},
+      {"curl -s -d '{\"ID\":\"7\"}' http://@/v3/lease/keepalive | grep -o '\"ID.*'",
+       "\"ID\":\"7\",\"TTL\":\"600\"}}\n"},
+      {"curl -s -d '{\"ID\":\"63\"}' http://@/v3/lease/keepalive | grep -o '\"ID.*'",
+       "\"ID\":\"63\"}}\n"},
+      {"curl -s -d '"
+       R"({"compare":[{"target":"LEASE","key":"YQ==","lease":"7"}],)"
+       R"("success":[{"request_put":{"key":"dA==","value":"MQ=="}}]})"
+       "' http://@/v3/kv/txn | grep -o '\"succeeded\":true'",
+       "\"succeeded\":true\n"},                                           // 10
+      {kEtcdctl + "lease revoke 7", "lease 0000000000000007 revoked\n"},  // 11
+      {kEtcdctl + "lease revoke 7", "Error: failed to revoke lease (" + missing + ")\n"},
+      {gateway("/v3/lease/revoke", R"({"ID":"7"})"), gateway_error(missing, 5)},
+      {kEtcdctl + "lease timetolive 7", "lease 0000000000000007 already expired\n"},
+      {"curl -s -d '{\"ID\":7}' http://@/v3/lease/timetolive | grep -o '\"ID.*'",
+       "\"ID\":\"7\",\"TTL\":\"-1\"}\n"},
+      {kEtcdctl + "get '' --prefix", "freed\n8\nmoved\n6\nt\n1\n"},
+      {kEtcdctl + "watch '' --prefix --rev=11 --prev-kv",
+       "DELETE\na\n1\na\n\nDELETE\nb\n4\nb\n\nDELETE\nc\n2\nc\n\n", true},
+      {kEtcdctl + "lease grant 60 | sed 's/lease [0-9a-f]*/lease X/'",
+       "lease X granted with TTL(60s)\n"},
+      // The shortest; it ends by itself.
+      {grant(R"({"TTL":"1","ID":"12"})"), "\"ID\":\"12\",\"TTL\":\"2\"}\n"},
+      {kEtcdctl + "put short x --lease=c", "OK\n"},  // 12
+      {kEtcdctl + "watch short --rev=13", "DELETE\nshort\n\n", true},
+      {kEtcdctl + "lease timetolive c", "lease 000000000000000c already expired\n"},
+      {kEtcdctl + "lock l echo mine", "mine\n"},
+      // Two want the same: the second waits until the first has let go.
+      {"held=$(mktemp -u); " + kEtcdctl +
+           "lock -- l sh -c \"touch $held; sleep 1; echo first\" & " +
+           "for i in $(seq 200); do [ -e $held ] || sleep 0.05; done; " + kEtcdctl +
+           "lock l echo second; wait; rm " + "$held",
+       "first\nsecond\n"},
+      {kEtcdctl + "elect e me | sed -u 's|/.*|/X|'", "e/X\nme\n", true},
+      {kEtcdctl + "get l --prefix", ""},
+  });
+}
+
+TEST_CASE("as etcd: leases and locks of python3-etcd3") {
+  if (!installed("/usr/lib/python3/dist-packages/etcd3/__init__.py")) return;
+  walk_all({{R"(/usr/bin/python3 - <<'END'
+import etcd3
+host, port = '@'.split(':')
+c = etcd3.client(host=host, port=int(port))
+l = c.lease(60)
+print(l.granted_ttl, 58 <= l.remaining_ttl <= 60)
+c.put('a', '1', l)
+c.put('b', '2', lease=l)
+print(sorted(l.keys), [r.TTL for r in l.refresh()])
+l.revoke()
+print(c.get('a')[0], c.get('b')[0], l.keys, l.granted_ttl)
+try:
+    c.put('c', '3', l)
+except Exception as e:
+    print(e.code().name, e.details())
+one = c.lock('one', ttl=10)
+print(one.acquire(), one.is_acquired(), one.release(), one.is_acquired())
+END)",
+             "60 True\n[b'a', b'b'] [60]\nNone None [] 0\n"
+             "NOT_FOUND etcdserver: requested lease not found\nTrue True True False\n"}});
+}
+
 TEST_CASE("as etcd: watches of what was") {
   walk_all({
       {kEtcdctl + "put w/a 1", "OK\n"},    // 2

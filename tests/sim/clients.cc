@@ -41,7 +41,10 @@ lab::Operation operation_of(const RequestBody& body, bool& single_key) {
                    op.key = "(compaction to " + std::to_string(r.revision) + ")";
                    single_key = false;
                  },
-                 [&](const auto&) { single_key = false; },
+                 [&](const auto&) {
+                   op.key = "(lease)";
+                   single_key = false;
+                 },
              },
              body);
   return op;

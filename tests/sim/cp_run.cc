@@ -6,6 +6,7 @@
 #include "lab/linearizable.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/history_check.h"
+#include "tests/sim/lease_holders.h"
 #include "tests/sim/raft_oracle.h"
 #include "tests/sim/truth_keeper.h"
 #include "tests/sim/watchers.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr Micros kProgressWithin = 5 * kSecond;
 constexpr Micros kSweptWithin = 20 * kSecond;  // a few changes at a time
+constexpr Micros kLeaseEndsWithin = 6 * kSecond;
 constexpr Micros kCompareLogsEvery = 200 * kMillisecond;
 constexpr std::uint32_t kProber = 100;
 
@@ -24,7 +26,8 @@ class CpRun {
   CpRun(std::uint64_t seed, Options options, Counters& counters)
       : cluster_(seed, options, counters, hooks()),
         oracle_(cluster_.world, counters, cluster_.nodes),
-        watchers_(cluster_) {}
+        watchers_(cluster_),
+        lease_holders_(cluster_) {}
 
   World& world() { return cluster_.world; }
   std::uint64_t struck() const { return cluster_.faults->struck(); }
@@ -34,6 +37,7 @@ class CpRun {
     compare_logs_for_ever();
     cluster_.clients.start();
     watchers_.start();
+    lease_holders_.start();
     world().after(world().rng.faults.between(0, kSecond), [this] { cluster_.faults->start(); });
     world().run_until(cluster_.options.chaos);
     if (world().failed()) return;
@@ -50,11 +54,15 @@ class CpRun {
  private:
   Cluster::Hooks hooks() {
     Cluster::Hooks hooks;
-    hooks.started = [this](int node) { oracle_.started(node); };
+    hooks.started = [this](int node) {
+      oracle_.started(node);
+      lease_holders_.node_started(node);
+    };
     hooks.turned = [this](int node) {
       oracle_.turned(node);
       if (node::Machine* machine = cluster_.node(node).machine()) {
         truth_.turned(*machine->cp_engine());
+        lease_holders_.node_turned(node, *machine->cp_engine());
       }
     };
     hooks.whole = [this](int node) {
@@ -122,10 +130,16 @@ class CpRun {
   void finish_clients() {
     if (world().failed()) return;
     cluster_.clients.stop();
+    lease_holders_.stop();
     const Micros limit = world().now() + 10 * kSecond;
     if (!cluster_.run_while_waiting(
             limit, [this] { return cluster_.clients.open() == 0; }, 10 * kMillisecond)) {
       world().fail("answers", "a request was never answered");
+    }
+    // With the longest time to live, the longest wait for a leader's word on time, and a little.
+    if (!cluster_.run_while_waiting(world().now() + kLeaseEndsWithin,
+                                    [this] { return no_lease_is_left(); })) {
+      world().fail("leases", "a lease that nobody keeps alive did not end");
     }
     // A follower learns of the last commits by what is sent next, and may still be catching up.
     if (!cluster_.run_while_waiting(world().now() + kProgressWithin,
@@ -141,6 +155,13 @@ class CpRun {
     if (!cluster_.run_while_waiting(limit, [this] { return watchers_.finished(); })) {
       world().fail("watch", watchers_.unfinished());
     }
+  }
+
+  bool no_lease_is_left() {
+    for (int node = 0; node < cluster_.size(); ++node) {
+      if (engine(node).leases().size() > 0) return false;
+    }
+    return true;
   }
 
   bool all_applied_alike() {
@@ -202,6 +223,7 @@ class CpRun {
     judge("once", check_once(all, truth));
     judge("compaction", check_compaction(all, compacts_by_rule()));
     judge("watch", watchers_.check(truth));
+    judge("leases", lease_holders_.check(all, truth));
     const lab::LinearizableResult result =
         lab::check_linearizable(single_key_history(all), {.steps_max = 200'000});
     if (result.verdict == lab::Verdict::kNo) {
@@ -286,6 +308,7 @@ class CpRun {
   RaftOracle oracle_;
   TruthKeeper truth_;
   Watchers watchers_;
+  LeaseHolders lease_holders_;
   int reached_ = 0;
   std::uint64_t probes_ = 0;
 };

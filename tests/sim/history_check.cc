@@ -17,8 +17,7 @@ bool changed(const Asked& asked) {
     return removed->deleted > 0;
   }
   if (const auto* txn = std::get_if<TxnResult>(&asked.reply.body)) return txn->succeeded;
-  return is_write(asked.request.body) &&
-         !std::holds_alternative<CompactRequest>(asked.request.body);
+  return std::holds_alternative<PutRequest>(asked.request.body);
 }
 
 std::string about(const Asked& asked) {

@@ -90,6 +90,7 @@ Options draw_options(Mode mode, Rng& rng) {
         o.auto_compaction.revision_interval = 500 * kMillisecond;
     }
     o.compare_interval = one_of<Micros>(rng, {100, 1'000, 10'000}) * kMillisecond;
+    o.lease_holders = one_of(rng, {0, 0, 1, 3});
   }
   return o;
 }
@@ -136,6 +137,7 @@ std::string to_text(const Options& o) {
   number("auto_keep_for", o.auto_compaction.keep_for);
   number("auto_keep_revisions", o.auto_compaction.keep_revisions);
   number("watchers", o.watchers);
+  number("lease_holders", o.lease_holders);
   number("watch_message_bytes", o.watches.message_bytes);
   number("watch_scan_changes", o.watches.scan_changes);
   number("watch_hits", o.watches.hits);

@@ -64,6 +64,8 @@ struct Options {
   WatchBounds watches;
   Micros watch_pause_max = 50 * kMillisecond;  // of a reader, before it takes the next message
 
+  int lease_holders = 0;  // CP
+
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in
   // bursts, often a second one right behind it.
   Micros fault_gap = 700 * kMillisecond;

@@ -171,9 +171,11 @@ Reply FakeHandler::reply_to(const Request& request) {
   } else if (const auto* txn_request = std::get_if<TxnRequest>(&request.body)) {
     op.op = *txn_request;
   }
+  const auto* grant = std::get_if<LeaseGrantRequest>(&request.body);
+  const auto* keep = std::get_if<LeaseKeepAliveRequest>(&request.body);
   const bool compacts = std::holds_alternative<CompactRequest>(request.body);
   if (is_write(request.body)) {
-    if (!compacts) ++revision_;
+    if (!compacts && !grant && !keep) ++revision_;
     reply.write_id = WriteId{.actor = {.node = kNode, .incarnation = 3}, .sequence = {++writes_}};
     reply.replicas_have = 2;
     reply.replicas_all = 3;
@@ -182,6 +184,10 @@ Reply FakeHandler::reply_to(const Request& request) {
       .cluster = kCluster, .member = kSelf, .revision = Revision{revision_}, .term = Term{2}};
   if (compacts) {
     reply.body = CompactResult{};
+  } else if (grant != nullptr) {
+    reply.body = LeaseGrantResult{grant->id != 0 ? grant->id : 0x77, grant->ttl};
+  } else if (keep != nullptr) {
+    reply.body = LeaseKeepAliveResult{keep->id, keep->id == 0 ? 0 : 60};
   } else if (std::holds_alternative<StatusRequest>(request.body)) {
     reply.body = status();
   } else if (std::holds_alternative<MembersRequest>(request.body)) {
