@@ -16,6 +16,7 @@ int put_command(Args args);
 int get_command(Args args);
 int del_command(Args args);
 int compact_command(Args args);
+int lease_command(Args args);
 int status_command(Args args);
 int members_command(Args args);
 int lab_command(Args args);

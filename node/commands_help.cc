@@ -6,9 +6,9 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kCommands[] = {"compare", "bench",   "serve", "status",  "members",
-                                          "put",     "get",     "del",   "compact", "lab",
-                                          "help",    "version", "exit",  "config"};
+constexpr std::string_view kCommands[] = {"compare", "bench", "serve",   "status",  "members",
+                                          "put",     "get",   "del",     "compact", "lease",
+                                          "lab",     "help",  "version", "exit",    "config"};
 
 constexpr std::string_view kExitPage =
     R"(Exit codes: what a script may conclude.
@@ -16,7 +16,7 @@ constexpr std::string_view kExitPage =
   0    done
   1    ran, and the answer is no (compare: a check broke)
   2    the call or the configuration is wrong: fix it
-  3    no such key
+  3    no such key, or lease
   4    refused: certainly not applied; retry, or ask another node
   5    unknown: may or may not be applied; look before you repeat it
        (compare: a check could not be decided)
@@ -101,6 +101,20 @@ revisions and watches from there are refused from then on. The space comes back
 by itself, on every node, while it serves.
 
 )"},
+    {"lease",
+     R"(capstan lease grant|revoke|keep-alive|show|list [flags]    keys with a life (cp)
+
+    capstan lease grant 60                 prints the id of a new lease of 60 s
+    capstan put worker/1 up --lease=ID     the key goes when its lease does
+    capstan lease keep-alive ID            until it is stopped
+    capstan lease show ID --keys           what remains, and of which keys
+    capstan lease revoke ID                end it now
+
+A lease that nobody keeps alive ends soon after its time to live, never before,
+whatever becomes of leaders; all its keys go in one revision. An id that is not
+there: exit 3.
+
+)"},
     {"status", R"(capstan status [flags]    ask every node who it reaches, and show the sides
 
     capstan status
@@ -157,6 +171,7 @@ use it      put        write a key
             get        read a key, or all with a prefix
             del        delete a key, or all with a prefix
             compact    forget old revisions (cp)
+            lease      keys that live as long as their owner says so (cp)
 break it    lab        cut, oneway, heal, show: split the network between nodes
 measure it  bench      load on any etcd-v3 endpoint
 help        help TOPIC (a command, exit, config)    version

@@ -112,9 +112,13 @@ int put_command(Args args) {
         "wants a key and a value: capstan put KEY VALUE (a value of - is read from "
         "standard input).");
   }
+  const std::string lease = cli->flags().text("lease");
+  const auto id = lease.empty() ? std::optional<std::int64_t>(0) : lease_of_text(lease);
+  if (!id) return cli->usage("--lease=" + lease + " is no id of a lease; capstan lease list.");
   Request request;
   request.body = PutRequest{.key = cli->words()[0],
-                            .value = cli->words()[1] == "-" ? read_stdin() : cli->words()[1]};
+                            .value = cli->words()[1] == "-" ? read_stdin() : cli->words()[1],
+                            .lease = *id};
   request.request_id = cli->flags().text("request-id");
   int exit = kExitDone;
   const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);

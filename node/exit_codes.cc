@@ -11,13 +11,15 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
     case Reason::kNotLab:
       return kExitNotAllowed;
     case Reason::kKeyNotFound:
+    case Reason::kLeaseNotFound:
       return kExitNotFound;
     case Reason::kInvalid:
     case Reason::kTooLarge:
     case Reason::kKeyMissing:
     case Reason::kValueProvided:
     case Reason::kLeaseProvided:
-    case Reason::kLeaseNotFound:
+    case Reason::kLeaseExists:
+    case Reason::kLeaseTtlTooLarge:
     case Reason::kTooManyOps:
     case Reason::kDuplicateKey:
     case Reason::kCompacted:

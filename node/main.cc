@@ -24,9 +24,10 @@ struct Command {
 constexpr Command kCommands[] = {
     {"serve", capstan::node::serve_command},     {"put", capstan::node::put_command},
     {"get", capstan::node::get_command},         {"del", capstan::node::del_command},
-    {"compact", capstan::node::compact_command}, {"status", capstan::node::status_command},
-    {"members", capstan::node::members_command}, {"lab", capstan::node::lab_command},
-    {"compare", capstan::lab::compare_main},     {"bench", capstan::lab::bench_main},
+    {"compact", capstan::node::compact_command}, {"lease", capstan::node::lease_command},
+    {"status", capstan::node::status_command},   {"members", capstan::node::members_command},
+    {"lab", capstan::node::lab_command},         {"compare", capstan::lab::compare_main},
+    {"bench", capstan::lab::bench_main},
 };
 
 int print(const std::string& text) {

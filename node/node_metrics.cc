@@ -53,11 +53,17 @@ RequestFigures::Op RequestFigures::op_of(const RequestBody& body) {
   if (std::holds_alternative<DeleteRangeRequest>(body)) return kDelete;
   if (std::holds_alternative<TxnRequest>(body)) return kTxn;
   if (std::holds_alternative<CompactRequest>(body)) return kCompact;
+  if (std::holds_alternative<LeaseGrantRequest>(body) ||
+      std::holds_alternative<LeaseRevokeRequest>(body) ||
+      std::holds_alternative<LeaseKeepAliveRequest>(body)) {
+    return kLease;
+  }
   return kOther;
 }
 
 std::string_view RequestFigures::to_text(Op op) {
-  static constexpr std::string_view kNames[] = {"get", "put", "delete", "txn", "compact", "other"};
+  static constexpr std::string_view kNames[] = {"get",     "put",   "delete", "txn",
+                                                "compact", "lease", "other"};
   return kNames[op];
 }
 

@@ -23,7 +23,7 @@ namespace capstan::node {
 // What was asked and how it ended, for /metrics: counts by outcome and reason, time by operation.
 class RequestFigures {
  public:
-  enum Op : std::uint8_t { kGet, kPut, kDelete, kTxn, kCompact, kOther, kOps };
+  enum Op : std::uint8_t { kGet, kPut, kDelete, kTxn, kCompact, kLease, kOther, kOps };
   static Op op_of(const RequestBody& body);
   static std::string_view to_text(Op op);
 

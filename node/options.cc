@@ -11,7 +11,7 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kTalk = "put get del compact status members lab";
+constexpr std::string_view kTalk = "put get del compact lease status members lab";
 
 constexpr Option kOptions[] = {
     // serve
@@ -80,12 +80,15 @@ constexpr Option kOptions[] = {
      "wait until what is forgotten has left this node's disk", "compact"},
     {"rev", OptionKind::kNumber, "REVISION", "0", "", "as of an earlier revision (cp)", "get"},
     {"request-id", OptionKind::kText, "ID", "", "",
-     "your own id: a retry with the same one applies once", "put del compact"},
+     "your own id: a retry with the same one applies once", "put del compact lease"},
+    {"lease", OptionKind::kText, "ID", "", "", "the key lives as long as this lease (cp)", "put"},
+    {"keys", OptionKind::kSwitch, "", "", "", "show: the keys under it too", "lease"},
+    {"once", OptionKind::kSwitch, "", "", "", "keep-alive: one sign of life", "lease"},
     {"for", OptionKind::kDuration, "TIME", "60s", "s", "the cut ends by itself after this", "lab"},
     {"endpoints", OptionKind::kText, "HOST:PORT,...", "127.0.0.1:2379", "",
      "addresses of nodes; the first that answers is asked", kTalk},
     {"node", OptionKind::kText, "NAME", "", "", "ask this member (looked up in the members list)",
-     "put get del compact status"},
+     "put get del compact lease status"},
     {"timeout", OptionKind::kDuration, "TIME", "5s", "s",
      "give up waiting for an answer; longer than the server's own limit", kTalk},
     {"json", OptionKind::kSwitch, "", "", "", "one JSON object, its fields are stable", kTalk},
@@ -95,7 +98,7 @@ constexpr Option kOptions[] = {
     {"no-color", OptionKind::kSwitch, "", "", "", "no colour; NO_COLOR says the same", kTalk},
     {"config", OptionKind::kText, "FILE", "", "",
      "take this configuration file; see capstan help config",
-     "serve put get del compact status members lab"},
+     "serve put get del compact lease status members lab"},
 };
 
 bool takes(const Option& option, std::string_view command) {
