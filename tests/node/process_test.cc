@@ -319,6 +319,59 @@ TEST_CASE("kill -9 of the leader: the two others elect one and keep every acknow
         "the crash\n");
 }
 
+TEST_CASE("capstan lease: granted, kept, shown, ended, and over by itself after kill -9 of all") {
+  TestCluster cluster(Mode::kCp, 3);
+  wait_serving(cluster, 3);
+  const RunResult granted = cluster.run({"lease", "grant", "600", "--node=n2"});
+  INFO(granted.err);
+  REQUIRE(granted.exit == 0);
+  const std::string id = granted.out.substr(0, granted.out.find('\n'));
+  CHECK(id.size() == 16);
+  CHECK(cluster.run({"put", "worker", "up", "--lease=" + id}).exit == 0);
+  const RunResult shown = cluster.run({"lease", "show", id, "--keys", "--node=n3"});
+  CHECK(shown.exit == 0);
+  CHECK(shown.out.starts_with(id + "\t59"));
+  CHECK(shown.out.ends_with(" s of 600 s\nworker\n"));
+  CHECK(cluster.run({"lease", "keep-alive", id, "--once"}).out == id + "\t600 s\n");
+  CHECK(cluster.run({"lease", "list"}).out == id + "\n");
+  CHECK(cluster.run({"lease", "revoke", id}).exit == 0);
+  CHECK(cluster.run({"get", "worker"}).exit == 3);
+  for (const char* verb : {"revoke", "show", "keep-alive"}) {
+    const RunResult gone = cluster.run({"lease", verb, id});
+    INFO(verb, gone.err);
+    CHECK(gone.exit == 3);
+  }
+  CHECK(cluster.run({"put", "worker", "up", "--lease=" + id}).exit == 3);
+  CHECK(contains(cluster.run({"put", "worker", "up", "--lease=x"}).err, "no id of a lease"));
+  CHECK(cluster.run({"lease", "grant", "soon"}).exit == 2);
+  CHECK(contains(cluster.run({"lease", "reboke"}).err, "did you mean revoke?"));
+
+  const RunResult brief = cluster.run({"lease", "grant", "2"});
+  const std::string short_id = brief.out.substr(0, 16);
+  REQUIRE(cluster.run({"put", "brief", "up", "--lease=" + short_id}).exit == 0);
+  for (std::size_t i = 0; i < 3; ++i) cluster.kill(i);
+  for (std::size_t i = 0; i < 3; ++i) cluster.start(i);
+  wait_serving(cluster, 3);
+  CHECK(cluster.run({"lease", "keep-alive", short_id, "--once"}).exit == 0);
+  RunResult get;
+  for (int i = 0; i < 300 && get.exit != 3; ++i) {
+    get = cluster.run({"get", "brief"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  CHECK(get.exit == 3);
+}
+
+TEST_CASE("an AP node says that it grants no leases, and why not locks") {
+  TestCluster cluster(Mode::kAp, 1);
+  const RunResult refused = cluster.run({"lease", "grant", "60"});
+  CHECK(refused.exit == 2);
+  CHECK(contains(refused.err, "leases are not in this build for AP mode"));
+  if (!installed("/usr/bin/etcdctl")) return;
+  const Beside lock("env ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=" + cluster.address(0) +
+                    " lock l 2>&1 | grep -m 1 -o 'no honest meaning in AP mode'");
+  CHECK(lock.wait_for("no honest meaning in AP mode\n") == "no honest meaning in AP mode\n");
+}
+
 TEST_CASE("a node without --lab refuses to be cut, with exit 8") {
   TestCluster cluster(Mode::kCp, 1, {"--lab=false"});
   const RunResult heal = cluster.run({"lab", "heal"});
