@@ -54,10 +54,7 @@ class CpRun {
  private:
   Cluster::Hooks hooks() {
     Cluster::Hooks hooks;
-    hooks.started = [this](int node) {
-      oracle_.started(node);
-      lease_holders_.node_started(node);
-    };
+    hooks.started = [this](int node) { oracle_.started(node); };
     hooks.turned = [this](int node) {
       oracle_.turned(node);
       if (node::Machine* machine = cluster_.node(node).machine()) {

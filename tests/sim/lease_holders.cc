@@ -106,12 +106,13 @@ void LeaseHolders::next(Holder& holder) {
 }
 
 void LeaseHolders::node_turned(int node, const cp::Engine& engine) {
-  Seen& seen = seen_[node];
   const std::uint64_t digest = engine.leases().facts().digest;
-  if (leases_.empty() || digest == std::exchange(seen.digest, digest)) return;
+  if (digest == std::exchange(digests_[node], digest)) return;
   for (auto& [id, lease] : leases_) {
-    const bool holds = engine.leases().holds(id);
-    if (std::exchange(seen.held[id], holds) && !holds && lease.ended == 0) {
+    if (lease.ended != 0) continue;
+    if (engine.leases().holds(id)) {
+      if (!lease.held || engine.applied() < lease.held) lease.held = engine.applied();
+    } else if (lease.held && engine.applied() >= lease.held) {
       lease.ended = cluster_.world.now();
       cluster_.counters.add("leases ended");
     }
@@ -157,7 +158,7 @@ std::string LeaseHolders::check_early(const AskedList& all) const {
     }
     const auto grant = granted.find(id);
     const bool lived = grant != granted.end() && grant->second->op.end < asked->op.start &&
-                       (lease.ended == 0 || asked->op.end < lease.ended);
+                       lease.held && (lease.ended == 0 || asked->op.end < lease.ended);
     if (word == Word::kGone && lived) {
       return about(*asked) + " did not find lease " + std::to_string(id) + ", which lived";
     }

@@ -25,7 +25,6 @@ class LeaseHolders {
   explicit LeaseHolders(Cluster& cluster);
 
   void start();
-  void node_started(int node) { seen_[node] = {}; }
   void node_turned(int node, const cp::Engine& engine);
   // Nobody gives a sign of life from here on.
   void stop() { stopped_ = true; }
@@ -41,12 +40,8 @@ class LeaseHolders {
   };
   struct Lease {
     std::int64_t ttl = 0;
-    Micros ended = 0;  // when the first node had applied its end; 0: it has not
-  };
-  // What a node was last seen to hold.
-  struct Seen {
-    std::uint64_t digest = 0;
-    std::map<std::int64_t, bool> held;
+    Index held;        // the first one at which a node was seen to hold it; 0: none was
+    Micros ended = 0;  // when a node that had come at least as far held it no more; 0: none does
   };
 
   void next(Holder& holder);
@@ -60,7 +55,7 @@ class LeaseHolders {
   Rng& rng_;
   std::vector<std::unique_ptr<Holder>> holders_;
   std::map<std::int64_t, Lease> leases_;  // every one that was asked for
-  std::map<int, Seen> seen_;
+  std::map<int, std::uint64_t> digests_;  // of each node's leases, when last looked at
   std::uint64_t values_ = 0;
   bool stopped_ = false;
 };
