@@ -5,9 +5,13 @@
 namespace capstan::mutants {
 
 #ifdef CAPSTAN_MUTANTS
-inline bool rot_cut_as_torn = false;  // 31: a log that has rotted is cut like one that a crash tore
+inline bool no_directory_sync = false;  // 30: a new segment's name may be lost with the power
+inline bool rot_cut_as_torn = false;  // 31: a log that has rotted is cut as if a crash had torn it
+inline bool sync_error_ignored = false;  // 33: what a failed sync has lost counts as durable
 #else
+inline constexpr bool no_directory_sync = false;
 inline constexpr bool rot_cut_as_torn = false;
+inline constexpr bool sync_error_ignored = false;
 #endif
 
 }  // namespace capstan::mutants

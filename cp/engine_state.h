@@ -90,6 +90,7 @@ struct Engine::State {
   void send_after_writes(std::vector<Outgoing> messages);
   Index apply_limit() const;
   void maybe_checkpoint();
+  void release_log(Index upto);
   void checkpoint_done(StateMachine::Position position, Revision compacted);
   void begin_snapshots();
   void pump_snapshot();

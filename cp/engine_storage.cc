@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/trace.h"
 #include "cp/engine_state.h"
+#include "cp/mutants.h"
 #include "cp/records.h"
 
 namespace capstan::cp {
@@ -73,8 +74,12 @@ void Engine::State::maybe_checkpoint() {
   if (restored) force_checkpoint = false;
   checkpoints.begun(now.monotonic);
   StateMachine::Position position{applied, raft->config()};
-  machine.save(position);
-  disk.checkpoint(table.freeze(), alive([this, position, compacted = machine.facts().compacted] {
+  const bool apart = Mutants::on(Mutant::kPositionOutsideCheckpoint);
+  if (!apart) machine.save(position);
+  const Table::Frozen frozen = table.freeze();
+  if (apart) machine.save(position);
+  if (Mutants::on(Mutant::kLogDroppedEarly)) release_log(applied.index);
+  disk.checkpoint(frozen, alive([this, position, compacted = machine.facts().compacted] {
                     checkpoint_done(position, compacted);
                   }));
 }
@@ -85,9 +90,13 @@ void Engine::State::checkpoint_done(StateMachine::Position position, Revision co
   checkpointed_compacted = compacted;
   raft->checkpointed(checkpointed.index);
   maybe_install();
-  // The hard state is written again, so that everything before what is still needed may go.
+  release_log(checkpointed.index);
+}
+
+// The hard state is written again, so that everything before what is still needed may go.
+void Engine::State::release_log(Index upto) {
   disk.append({hard_state_record(raft->hard_state())},
-              alive([this, upto = checkpointed.index](std::uint64_t position_of_state) {
+              alive([this, upto](std::uint64_t position_of_state) {
                 while (!positions.empty() && positions.front().first <= upto) positions.pop_front();
                 std::uint64_t keep = position_of_state;
                 if (!positions.empty()) keep = std::min(keep, positions.front().second);
@@ -192,7 +201,7 @@ void Engine::State::maybe_install() {
   }
   installing = true;
   watches.hold(true);
-  raft->set_installing(true);
+  if (!Mutants::on(Mutant::kInstallWhileApplying)) raft->set_installing(true);
   disk.install(alive([this] { installed(); }));
 }
 

@@ -32,6 +32,7 @@ Raft::Raft(RaftOptions options, RaftState state, Rng rng)
   CAPSTAN_ASSERT(state.applied <= log_.last_index());
   CAPSTAN_ASSERT(options_.election_ticks > options_.heartbeat_ticks);
   configs_.emplace_back(state.applied, std::move(state.config));
+  if (Mutants::on(Mutant::kVoteForgotten)) hard_.vote = {};
   durable_roll_ = hard_.roll;
   if (hard_.standing == Standing::kFresh) {
     hard_.life = {options_.life.node, 0};  // the same until something is written
@@ -64,7 +65,7 @@ void Raft::become_follower(Term term, MemberId leader, const std::string& why) {
   if (new_term) {
     hard_.term = term;
     hard_.vote = {};
-    hard_changed_ = true;
+    hard_changed_ = hard_changed_ || !Mutants::on(Mutant::kTermNotPersisted);
   }
   if (role_ != Role::kFollower || new_term) {
     role_ = Role::kFollower;

@@ -71,7 +71,9 @@ void Raft::campaign(bool pre, bool transfer) {
 
 void Raft::on_vote_request(MemberId from, Term term, const VoteRequest& request) {
   if (!counts()) return;
-  const bool up_to_date = request.last >= log_.last();  // [Raft §5.4.1]
+  const bool up_to_date = Mutants::on(Mutant::kFreshnessByLength)
+                              ? request.last.index >= log_.last_index()
+                              : request.last >= log_.last();  // [Raft §5.4.1]
   if (request.pre) {
     const bool granted = up_to_date && term > hard_.term;
     now_.push_back(

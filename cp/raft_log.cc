@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "cp/mutants.h"
 
 namespace capstan::cp {
 namespace {
@@ -64,6 +65,7 @@ void RaftLog::truncate(Index from) {
   const Index kept{from.value - 1};
   stable_ = std::min(stable_, kept);
   handed_ = std::min(handed_, kept);
+  if (Mutants::on(Mutant::kOldWriteCounts)) return;
   for (Write& write : writes_) write.last = std::min(write.last, kept);
 }
 

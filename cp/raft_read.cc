@@ -20,7 +20,7 @@ void Raft::start_round() {
   // Until an entry of our term is committed we do not know what is. [Raft §8]
   if (!established() && !Mutants::on(Mutant::kReadBeforeFirstCommit)) return;
   round_ = joined_;
-  round_index_ = commit_;
+  if (round_ == Round{1} || !Mutants::on(Mutant::kRoundIndexStale)) round_index_ = commit_;
   if (Mutants::on(Mutant::kRoundReused)) {
     for (auto& [member, progress] : progress_) progress.acked_round = {};
   }

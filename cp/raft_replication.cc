@@ -63,7 +63,8 @@ void Raft::accept(const Append& append) {
 void Raft::on_heartbeat(MemberId from, const Heartbeat& heartbeat) {
   if (is_leader()) return;
   heard_leader(from);
-  if (!installing_) commit_to(std::min(heartbeat.commit, verified_));
+  const Index known = Mutants::on(Mutant::kHeartbeatCommitsAll) ? log_.last_index() : verified_;
+  if (!installing_) commit_to(std::min(heartbeat.commit, known));
   HeartbeatReply reply{heartbeat.round, heartbeat.tip, verified_, counts(), false};
   if (heartbeat.restoring && heartbeat.restoring != options_.self) {
     learn(heartbeat.restoring, heartbeat.life);
@@ -145,7 +146,8 @@ void Raft::advance_commit() {
   }
   const Index index = majority_index(std::move(matched));
   // An entry of an older term is committed only by one of ours behind it. [Raft §5.4.2]
-  if (index > commit_ && log_.term_at(index) == hard_.term) commit_to(index);
+  const bool ours = log_.term_at(index) == hard_.term || Mutants::on(Mutant::kOlderTermCounted);
+  if (index > commit_ && ours) commit_to(index);
 }
 
 void Raft::commit_to(Index index) {

@@ -127,8 +127,7 @@ address() {
 # less time than one with them would lose. Seeds are the same schedules as in `release`: the order
 # in which a compiler evaluates arguments is part of them.
 bugs() {
-  configure_and_build build-bugs -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
-    -DCAPSTAN_MUTANTS=ON -- sim || return
+  configure_and_build build-bugs -DCMAKE_BUILD_TYPE=Release -DCAPSTAN_MUTANTS=ON -- sim || return
   suite 'planted bugs' sh "$tests/sim/mutants.sh" "$here/build-bugs/tests/sim"
 }
 

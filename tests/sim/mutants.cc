@@ -30,7 +30,9 @@ const Named kApBugs[] = {
 }  // namespace
 
 bool plant(Mode mode, const std::string& name) {
+  if (mode == Mode::kCp && name == "30") return mutants::no_directory_sync = true;
   if (mode == Mode::kCp && name == "31") return mutants::rot_cut_as_torn = true;
+  if (mode == Mode::kCp && name == "33") return mutants::sync_error_ignored = true;
   if (mode == Mode::kCp) {
     cp::Mutants::set(std::atoi(name.c_str()));
     return std::atoi(name.c_str()) > 0;
