@@ -54,6 +54,8 @@ Executed Requests::execute(const RequestBody& body) {
                  "key.");
   } else if (is_about_leases(body)) {
     no = no_leases();
+  } else if (std::holds_alternative<MoveLeaderRequest>(body)) {
+    no = refused(Reason::kNotInAp, "refused: in AP mode nobody leads; every node takes writes.");
   } else if (std::holds_alternative<HashRequest>(body)) {
     no = refused(Reason::kNotInAp,
                  "refused: an AP cluster has no common history, so there is no revision to hash. "

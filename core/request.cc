@@ -80,6 +80,10 @@ std::string_view to_text(Reason reason) {
       return "lease_exists";
     case Reason::kLeaseTtlTooLarge:
       return "lease_ttl_too_large";
+    case Reason::kLeaderOnly:
+      return "leader_only";
+    case Reason::kBadTransferee:
+      return "bad_transferee";
     case Reason::kTooManyOps:
       return "too_many_ops";
     case Reason::kDuplicateKey:
@@ -110,16 +114,17 @@ bool is_write(const RequestBody& body) {
          std::holds_alternative<CompactRequest>(body) ||
          std::holds_alternative<LeaseGrantRequest>(body) ||
          std::holds_alternative<LeaseRevokeRequest>(body) ||
-         std::holds_alternative<LeaseKeepAliveRequest>(body);
+         std::holds_alternative<LeaseKeepAliveRequest>(body) ||
+         std::holds_alternative<MoveLeaderRequest>(body);
 }
 
-std::string lease_text(std::int64_t id) {
+std::string id_text(std::int64_t id) {
   std::array<char, 17> text{};
   std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(id));
   return text.data();
 }
 
-std::optional<std::int64_t> lease_of_text(std::string_view text) {
+std::optional<std::int64_t> id_of_text(std::string_view text) {
   std::uint64_t id = 0;
   const auto got = std::from_chars(text.data(), text.data() + text.size(), id, 16);
   if (got.ec != std::errc{} || got.ptr != text.data() + text.size()) return std::nullopt;

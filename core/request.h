@@ -110,6 +110,15 @@ struct LeaseTimeToLiveRequest {
 };
 struct LeasesRequest {};
 
+// ---- Members and their disks --------------------------------------------------------------------
+
+// Answered once the target leads. Only the leader takes it.
+struct MoveLeaderRequest {
+  MemberId target;
+};
+// There is nothing to do: space comes back by itself.
+struct DefragmentRequest {};
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -126,7 +135,8 @@ struct BooksRequest {};
 using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, TxnRequest,
                                  StatusRequest, MembersRequest, ConflictsRequest, BooksRequest,
                                  CompactRequest, HashRequest, LeaseGrantRequest, LeaseRevokeRequest,
-                                 LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest>;
+                                 LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest,
+                                 MoveLeaderRequest, DefragmentRequest>;
 
 struct Request {
   RequestBody body;
@@ -169,6 +179,8 @@ enum class Reason : std::uint8_t {
   kLeaseNotFound,    // lease_not_found
   kLeaseExists,      // lease_exists   the id asked for is taken
   kLeaseTtlTooLarge, // lease_ttl_too_large
+  kLeaderOnly,       // leader_only      only the leader does this; detail says who that is
+  kBadTransferee,    // bad_transferee   not a member that could lead
   kTooManyOps,       // too_many_ops
   kDuplicateKey,     // duplicate_key
   kCompacted,        // compacted
@@ -232,6 +244,9 @@ struct LeaseTimeToLiveResult {
 struct LeasesResult {
   std::vector<std::int64_t> ids;  // the first to end first
 };
+
+struct MoveLeaderResult {};
+struct DefragmentResult {};
 
 struct PeerStatus {
   std::string name;
@@ -300,7 +315,8 @@ struct BooksResult {
 using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRangeResult, TxnResult,
                                StatusResult, MembersResult, ConflictsResult, BooksResult,
                                CompactResult, HashResult, LeaseGrantResult, LeaseRevokeResult,
-                               LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult>;
+                               LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult,
+                               MoveLeaderResult, DefragmentResult>;
 
 struct ReplyHeader {
   ClusterId cluster;
@@ -324,9 +340,9 @@ struct Reply {
 
 using Answer = std::move_only_function<void(Reply)>;
 
-// The id of a lease as people and etcd's tools write it, 16 hex digits; fewer are read, too.
-std::string lease_text(std::int64_t id);
-std::optional<std::int64_t> lease_of_text(std::string_view text);
+// The id of a lease or member as etcd's tools write it, 16 hex digits; fewer are read, too.
+std::string id_text(std::int64_t id);
+std::optional<std::int64_t> id_of_text(std::string_view text);
 
 // True if the request can change the state (a txn with a put or delete in either branch counts).
 bool is_write(const RequestBody& body);

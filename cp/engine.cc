@@ -185,6 +185,7 @@ void Engine::State::end_turn() {
     known_term = raft->term();
     requeue_reads();
   }
+  look_after_move();
   give_work();
   carry_out(raft->take_ready(apply_limit()));
   watches.advance();
@@ -308,6 +309,7 @@ void Engine::State::finish_stop() {
                         "refused: " + config.name + " is stopping. Not applied; safe to retry."));
   }
   answer_physical(true);
+  look_after_move();
   queue.clear();
   std::exchange(stopped, nullptr)();
 }

@@ -131,6 +131,9 @@ void Engine::State::submit(Request request, Answer answer) {
     }
     return answer(std::move(out));
   }
+  if (const auto* move = std::get_if<MoveLeaderRequest>(&request.body)) {
+    return move_leader(*move, std::move(answer));
+  }
   const auto* txn = std::get_if<TxnRequest>(&request.body);
   if (std::holds_alternative<RangeRequest>(request.body) ||
       std::holds_alternative<LeaseTimeToLiveRequest>(request.body) ||

@@ -84,6 +84,10 @@ struct Engine::State {
   bool over_by_own_clock(ByteView command) const;
   void read_lease(const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResult& out) const;
 
+  // ---- engine_transfer.cc
+  void move_leader(const MoveLeaderRequest& request, Answer answer);
+  void look_after_move();
+
   // ---- engine_storage.cc: disk, checkpoints, snapshots
   void write_out(Ready& ready);
   void append(std::vector<Record> records, std::optional<WriteNumber> write, Index last);
@@ -251,6 +255,13 @@ struct Engine::State {
   Micros lease_time_told = 0;  // in that term, to the log
   bool lease_time_wanted = false;
   std::set<std::uint64_t> expiring;  // generations whose end was proposed in that term
+
+  struct Move {
+    MemberId target;
+    Answer answer;
+    Micros since = 0;
+  };
+  std::optional<Move> moving;
 
   // Stop.
   bool stopping = false;

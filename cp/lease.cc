@@ -48,8 +48,7 @@ std::string lease_key(std::int64_t id) {
 }
 
 Refusal no_lease(std::int64_t id) {
-  return {Reason::kLeaseNotFound,
-          "there is no lease " + lease_text(id) + ": it ended, or never was"};
+  return {Reason::kLeaseNotFound, "there is no lease " + id_text(id) + ": it ended, or never was"};
 }
 
 void Leases::load(const Facts& facts) {

@@ -165,9 +165,9 @@ class Raft {
   void peer_connected(MemberId peer);
   void peer_disconnected(MemberId peer);
 
-  // Leader: hands the office to the most caught-up voter, refusing proposals meanwhile; gives up
-  // after an election timeout. [Diss §3.10]
-  void transfer_leadership();
+  // Leader: hands the office to `to`, or to the most caught-up voter, refusing proposals meanwhile;
+  // gives up after an election timeout. False: nobody who could take it is heard. [Diss §3.10]
+  bool transfer_leadership(MemberId to = {});
   bool transferring() const { return bool(transferee_); }
 
   // Snapshots; raft_snapshot.cc. The state sent to `peer` ends at `last`.

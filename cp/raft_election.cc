@@ -178,13 +178,13 @@ void Raft::check_quorum() {
                       std::to_string(config().voters.size()) + " voters");
 }
 
-void Raft::transfer_leadership() {
-  if (!is_leader() || transferee_) return;
+bool Raft::transfer_leadership(MemberId to) {
+  if (!is_leader() || transferee_) return false;
   const Progress* best = nullptr;
   for (const auto& [member, progress] : progress_) {
     const bool recent =
         tick_ - progress.heard_tick < static_cast<std::uint64_t>(options_.election_ticks);
-    if (!progress.counts || !progress.heard || !recent) continue;
+    if (!progress.counts || !progress.heard || !recent || (to && to != member)) continue;
     if (best != nullptr && best->match >= progress.match) continue;
     best = &progress;
     transferee_ = member;
@@ -192,6 +192,7 @@ void Raft::transfer_leadership() {
   transfer_tick_ = tick_;
   timeout_now_sent_ = false;
   if (transferee_) say("transfer_begun", "handing over");
+  return bool(transferee_);
 }
 
 void Raft::advance_transfer() {

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/arena.h>
 #include <google/protobuf/util/json_util.h>
+#include "net/schema/health.pb.h"
 #include "net/schema/rpc.pb.h"
 
 #include <algorithm>
@@ -255,12 +256,20 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
     case GrpcMethod::kLeaseLeases:
       return decoded<pb::LeaseLeasesRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return LeasesRequest{}; });
+    case GrpcMethod::kMoveLeader:
+      return decoded<pb::MoveLeaderRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return MoveLeaderRequest{{m.targetid()}};
+      });
+    case GrpcMethod::kDefragment:
+      return decoded<pb::DefragmentRequest>(
+          parse, bytes, [](auto&) -> Result<RequestBody> { return DefragmentRequest{}; });
     case GrpcMethod::kStatus:
       return decoded<pb::StatusRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return StatusRequest{}; });
     case GrpcMethod::kMemberList:
       return decoded<pb::MemberListRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return MembersRequest{}; });
+    case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kUnknown:
       break;
@@ -341,6 +350,9 @@ void fill(pb::LeaseTimeToLiveResponse& to, LeaseTimeToLiveResult& result) {
 void fill(pb::LeaseLeasesResponse& to, LeasesResult& result) {
   for (const std::int64_t id : result.ids) to.add_leases()->set_id(id);
 }
+
+void fill(pb::MoveLeaderResponse&, MoveLeaderResult&) {}
+void fill(pb::DefragmentResponse&, DefragmentResult&) {}
 
 void fill(pb::TxnResponse& to, TxnResult& result);
 
@@ -434,7 +446,10 @@ template <class M, class Body, class Use>
 void with(Reply& reply, Use use) {
   ScratchArena arena;
   M* message = Arena::CreateMessage<M>(arena.get());
-  fill(*message->mutable_header(), reply.header);
+  // etcd 3.4 leaves it out where it says nothing of keys.
+  if constexpr (requires { message->mutable_header(); }) {
+    fill(*message->mutable_header(), reply.header);
+  }
   if (Body* body = std::get_if<Body>(&reply.body)) fill(*message, *body);
   use(*message);
 }
@@ -466,10 +481,15 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::LeaseTimeToLiveResponse, LeaseTimeToLiveResult>(reply, use);
     case GrpcMethod::kLeaseLeases:
       return with<pb::LeaseLeasesResponse, LeasesResult>(reply, use);
+    case GrpcMethod::kMoveLeader:
+      return with<pb::MoveLeaderResponse, MoveLeaderResult>(reply, use);
+    case GrpcMethod::kDefragment:
+      return with<pb::DefragmentResponse, DefragmentResult>(reply, use);
     case GrpcMethod::kStatus:
       return with<pb::StatusResponse, StatusResult>(reply, use);
     case GrpcMethod::kMemberList:
       return with<pb::MemberListResponse, MembersResult>(reply, use);
+    case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kUnknown:
       break;
@@ -494,6 +514,10 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.Lease/LeaseKeepAlive", "/lease/keepalive", GrpcMethod::kLeaseKeepAlive},
     {"/etcdserverpb.Lease/LeaseTimeToLive", "/lease/timetolive", GrpcMethod::kLeaseTimeToLive},
     {"/etcdserverpb.Lease/LeaseLeases", "/lease/leases", GrpcMethod::kLeaseLeases},
+    {"/etcdserverpb.Maintenance/MoveLeader", "/maintenance/transfer-leadership",
+     GrpcMethod::kMoveLeader},
+    {"/etcdserverpb.Maintenance/Defragment", "/maintenance/defragment", GrpcMethod::kDefragment},
+    {"/grpc.health.v1.Health/Check", "", GrpcMethod::kHealthCheck},
     {"/etcdserverpb.Maintenance/Hash", "/maintenance/hash", GrpcMethod::kHash},
     {"/etcdserverpb.Maintenance/HashKV", "", GrpcMethod::kHashKv},
     {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
@@ -571,6 +595,21 @@ void fill(pb::WatchResponse& to, WatchMessage& message) {
 }
 
 }  // namespace
+
+Result<bool> asks_health_of_all(ByteView protobuf) {
+  grpc::health::v1::HealthCheckRequest message;
+  if (Status status = from_protobuf(message, protobuf); !status) {
+    return std::unexpected(status.error());
+  }
+  return message.service().empty();
+}
+
+void encode_health(bool serving, std::string& out) {
+  using Response = grpc::health::v1::HealthCheckResponse;
+  Response message;
+  message.set_status(serving ? Response::SERVING : Response::NOT_SERVING);
+  append_message(message, message.ByteSizeLong(), out);
+}
 
 Result<WatchAsked> decode_watch_asked(ByteView protobuf) {
   return decode_watch(protobuf, from_protobuf);

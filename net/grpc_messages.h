@@ -37,8 +37,11 @@ enum class GrpcMethod : std::uint8_t {
   kLeaseRevoke,
   kLeaseTimeToLive,
   kLeaseLeases,
+  kMoveLeader,
+  kDefragment,
   kStatus,
   kMemberList,
+  kHealthCheck,     // of gRPC itself; answered by the door
   kWatch,           // a stream; net/grpc_watch.h
   kLeaseKeepAlive,  // a stream of what follows; net/grpc_keep_alive.h
 };
@@ -48,7 +51,8 @@ GrpcMethod grpc_method_of(std::string_view path);
 // "/v3/kv/put" (or /v3beta/...) -> kPut.
 GrpcMethod gateway_method_of(std::string_view path);
 
-// `method` is one whose requests are answered one by one: any that this build knows but kWatch.
+// `method` is one whose requests are answered one by one: any that this build knows but kWatch
+// and kHealthCheck.
 //   errors  kMalformed  not such a message
 //           kInvalid    a message that asks for what cannot be: the context is the sentence
 Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);
@@ -58,6 +62,10 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json);
 // The first appends a whole gRPC message, prefix included.
 void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
 std::string encode_etcd_json(GrpcMethod method, Reply& reply);
+
+// gRPC's health protocol: there is one service, "". False: the message asks for another.
+Result<bool> asks_health_of_all(ByteView protobuf);  // kMalformed
+void encode_health(bool serving, std::string& out);
 
 // What a client says on a stream of watches.
 struct CancelWatch {

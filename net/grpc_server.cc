@@ -149,6 +149,8 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   void take_data(Call& call, ByteView bytes);
   void request_done(Call& call);
   void hand_over(Call& call, ByteView message);
+  void answer_health(Call& call, ByteView message);
+  void respond(Call& call, const HeaderBlock& headers);
   void answer(std::int32_t stream, Reply reply);
   void open_watch(Call& call);
   void open_talk(Call& call, std::unique_ptr<GrpcStream> talk);
@@ -454,6 +456,7 @@ void GrpcSession::request_done(Call& call) {
 }
 
 void GrpcSession::hand_over(Call& call, ByteView message) {
+  if (call.method == GrpcMethod::kHealthCheck) return answer_health(call, message);
   Result<RequestBody> body = decode_etcd_request(call.method, message);
   give_back(call);
   call.body.clear();
@@ -592,12 +595,33 @@ void GrpcSession::answer(std::int32_t stream, Reply reply) {
   if (reply.age_at_least >= 0) headers.add_unique("capstan-age-micros", text.age.view());
 
   encode_etcd_reply(call->method, reply, call->out);
-  call->answered = true;
-  add_pending(static_cast<std::ptrdiff_t>(call->out.size()));
+  respond(*call, headers);
+}
+
+// With the message in call.out.
+void GrpcSession::respond(Call& call, const HeaderBlock& headers) {
+  call.answered = true;
+  add_pending(static_cast<std::ptrdiff_t>(call.out.size()));
   nghttp2_data_provider provider{};
-  provider.source.ptr = call;
+  provider.source.ptr = &call;
   provider.read_callback = read_response;
-  nghttp2_submit_response(h2_, stream, headers.data(), headers.size(), &provider);
+  nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), &provider);
+}
+
+void GrpcSession::answer_health(Call& call, ByteView message) {
+  const Result<bool> known = asks_health_of_all(message);
+  if (!known) {
+    return refuse(call, GrpcCode::kInternal,
+                  "grpc: error unmarshalling request: " + known.error().context, Reason::kInvalid);
+  }
+  if (!*known) return refuse(call, GrpcCode::kNotFound, "unknown service", Reason::kInvalid);
+  give_back(call);
+  call.body.clear();
+  HeaderBlock headers;
+  headers.constant(":status", "200");
+  headers.constant("content-type", "application/grpc");
+  encode_health(context().handler.health().ready, call.out);
+  respond(call, headers);
 }
 
 // Trailers-only: one HEADERS frame that ends the stream.

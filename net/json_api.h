@@ -17,14 +17,15 @@
 //   {"op":"compact", "revision":N, [physical]}    {"op":"hash", [revision]}
 //   {"op":"lease_grant", "ttl":SECONDS, [lease]}  {"op":"lease_revoke", "lease":L}
 //   {"op":"lease_keep_alive", "lease":L}          {"op":"lease_time_to_live", "lease":L, [keys]}
-//   {"op":"leases"}
+//   {"op":"leases"}    {"op":"move_leader", "target":MEMBER}    {"op":"defragment"}
 //   {"op":"txn", [compare:[{"key":K, [end], "target":"version"|"create"|"mod"|"value"|"lease",
-//        "result":"="|"!="|"<"|">", "number":N | "value":V | "lease":L}], success:[op...], failure:[op...]]}
+//        "result":"="|"!="|"<"|">", "number":N | "value":V | "lease":L}], success:[op...],
+//        failure:[op...]]}
 //   and beside any of them [request_id, timeout_micros, epoch]
 //
 // K and V are JSON strings where the bytes are valid UTF-8, else {"base64":".."}. Ids of clusters,
-// members and leases (L) are strings of hex digits; everything else is a plain number. An unknown field is an
-// error: a misspelt "serialisable" must not turn into a linearizable read in silence.
+// members and leases (L) are strings of hex digits; everything else is a plain number. An unknown
+// field is an error: a misspelt "serialisable" must not turn into a linearizable read in silence.
 //
 // Every reply: {"v":1,"outcome":"ok", ...}; tests/net/json_api_test.cc has one of each, to the
 // letter.

@@ -37,7 +37,7 @@ Json json_of(const KeyValue& kv) {
           {"create_revision", kv.create_revision.value},
           {"mod_revision", kv.mod_revision.value},
           {"version", kv.version}};
-  if (kv.lease != 0) to["lease"] = lease_text(kv.lease);
+  if (kv.lease != 0) to["lease"] = id_text(kv.lease);
   return to;
 }
 
@@ -108,7 +108,7 @@ void put(Json& to, const HashResult& result) {
 
 void put(Json& to, const LeaseGrantResult& result) {
   to["type"] = "lease_grant";
-  to["lease"] = lease_text(result.id);
+  to["lease"] = id_text(result.id);
   to["ttl"] = result.ttl;
 }
 
@@ -116,13 +116,13 @@ void put(Json& to, const LeaseRevokeResult&) { to["type"] = "lease_revoke"; }
 
 void put(Json& to, const LeaseKeepAliveResult& result) {
   to["type"] = "lease_keep_alive";
-  to["lease"] = lease_text(result.id);
+  to["lease"] = id_text(result.id);
   to["ttl"] = result.ttl;
 }
 
 void put(Json& to, const LeaseTimeToLiveResult& result) {
   to["type"] = "lease_time_to_live";
-  to["lease"] = lease_text(result.id);
+  to["lease"] = id_text(result.id);
   to["ttl"] = result.ttl;
   to["granted_ttl"] = result.granted_ttl;
   to["keys"] = Json::array();
@@ -132,8 +132,12 @@ void put(Json& to, const LeaseTimeToLiveResult& result) {
 void put(Json& to, const LeasesResult& result) {
   to["type"] = "leases";
   to["leases"] = Json::array();
-  for (const std::int64_t id : result.ids) to["leases"].push_back(lease_text(id));
+  for (const std::int64_t id : result.ids) to["leases"].push_back(id_text(id));
 }
+
+void put(Json& to, const MoveLeaderResult&) { to["type"] = "move_leader"; }
+
+void put(Json& to, const DefragmentResult&) { to["type"] = "defragment"; }
 
 void put(Json& to, const StatusResult& s) {
   to["type"] = "status";
@@ -244,7 +248,7 @@ class Fields {
     take(name, text);
     std::from_chars(text.data(), text.data() + text.size(), to.value, 16);
   }
-  void take_lease(std::int64_t& to) const { to = lease_of_text(text("lease")).value_or(0); }
+  void take_lease(std::int64_t& to) const { to = id_of_text(text("lease")).value_or(0); }
   template <class Tag>
   void take_number(const char* name, Number<Tag>& to) const {
     take(name, to.value);
@@ -448,7 +452,7 @@ ReplyBody lease_body_of(const Fields& from, std::string_view type) {
     std::vector<std::string> ids;
     from.take("leases", ids);
     LeasesResult result;
-    for (const std::string& id : ids) result.ids.push_back(lease_of_text(id).value_or(0));
+    for (const std::string& id : ids) result.ids.push_back(id_of_text(id).value_or(0));
     return result;
   }
   return {};
@@ -461,6 +465,8 @@ ReplyBody body_of(const Json& json) {
   if (type == "members") return MembersResult{.members = peers_of(from.object("members"))};
   if (type == "conflicts") return conflicts_of(json);
   if (type == "compact") return CompactResult{};
+  if (type == "move_leader") return MoveLeaderResult{};
+  if (type == "defragment") return DefragmentResult{};
   if (type == "hash") {
     HashResult result;
     from.take("hash", result.hash);

@@ -54,10 +54,10 @@ class Fields {
     if (!fits) complain(std::string(name) + " must be a whole number");
     return fits ? field->get<std::int64_t>() : otherwise;
   }
-  // Of a lease: past 2^53, where some readers of JSON lose digits of a number.
-  std::int64_t lease(const char* name) {
+  // Of what may be past 2^53, where some readers of JSON lose digits of a number.
+  std::int64_t hex(const char* name) {
     if (!has(name)) return 0;
-    const std::optional<std::int64_t> id = lease_of_text(text(name));
+    const std::optional<std::int64_t> id = id_of_text(text(name));
     if (!id) complain(std::string(name) + " must be a string of hex digits");
     return id.value_or(0);
   }
@@ -145,7 +145,7 @@ RangeRequest range_request(Fields& fields) {
 PutRequest put_request(Fields& fields) {
   return {.key = fields.bytes("key"),
           .value = fields.bytes("value"),
-          .lease = fields.lease("lease"),
+          .lease = fields.hex("lease"),
           .prev_kv = fields.flag("prev_kv"),
           .ignore_value = fields.flag("ignore_value"),
           .ignore_lease = fields.flag("ignore_lease")};
@@ -164,7 +164,7 @@ Compare compare(const Json& json, std::string& wrong) {
   if (c.target == CompareTarget::kValue) {
     c.value = fields.bytes("value");
   } else if (c.target == CompareTarget::kLease) {
-    c.number = fields.lease("lease");
+    c.number = fields.hex("lease");
   } else {
     c.number = fields.number("number");
   }
@@ -229,19 +229,23 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
     } else if (op == "hash") {
       to = HashRequest{fields.number("revision")};
     } else if (op == "lease_grant") {
-      to = LeaseGrantRequest{fields.number("ttl"), fields.lease("lease")};
+      to = LeaseGrantRequest{fields.number("ttl"), fields.hex("lease")};
     } else if (op == "lease_revoke") {
-      to = LeaseRevokeRequest{fields.lease("lease")};
+      to = LeaseRevokeRequest{fields.hex("lease")};
     } else if (op == "lease_keep_alive") {
-      to = LeaseKeepAliveRequest{fields.lease("lease")};
+      to = LeaseKeepAliveRequest{fields.hex("lease")};
     } else if (op == "lease_time_to_live") {
-      to = LeaseTimeToLiveRequest{fields.lease("lease"), fields.flag("keys")};
+      to = LeaseTimeToLiveRequest{fields.hex("lease"), fields.flag("keys")};
     } else if (op == "leases") {
       to = LeasesRequest{};
+    } else if (op == "move_leader") {
+      to = MoveLeaderRequest{{static_cast<std::uint64_t>(fields.hex("target"))}};
+    } else if (op == "defragment") {
+      to = DefragmentRequest{};
     } else {
       fields.complain(
           "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
-          "lease_keep_alive, lease_time_to_live, leases");
+          "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment");
     }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
@@ -279,7 +283,7 @@ void put_number(Json& to, const char* name, std::int64_t value) {
 }
 
 void put_lease(Json& to, std::int64_t id) {
-  if (id != 0) to["lease"] = lease_text(id);
+  if (id != 0) to["lease"] = id_text(id);
 }
 
 void put_flag(Json& to, const char* name, bool value) {
@@ -340,18 +344,24 @@ Json json_of(const LeaseGrantRequest& r) {
 }
 
 Json json_of(const LeaseRevokeRequest& r) {
-  return {{"op", "lease_revoke"}, {"lease", lease_text(r.id)}};
+  return {{"op", "lease_revoke"}, {"lease", id_text(r.id)}};
 }
 
 Json json_of(const LeaseKeepAliveRequest& r) {
-  return {{"op", "lease_keep_alive"}, {"lease", lease_text(r.id)}};
+  return {{"op", "lease_keep_alive"}, {"lease", id_text(r.id)}};
 }
 
 Json json_of(const LeaseTimeToLiveRequest& r) {
-  Json to{{"op", "lease_time_to_live"}, {"lease", lease_text(r.id)}};
+  Json to{{"op", "lease_time_to_live"}, {"lease", id_text(r.id)}};
   put_flag(to, "keys", r.keys);
   return to;
 }
+
+Json json_of(const MoveLeaderRequest& r) {
+  return {{"op", "move_leader"}, {"target", id_text(static_cast<std::int64_t>(r.target.value))}};
+}
+
+Json json_of(const DefragmentRequest&) { return {{"op", "defragment"}}; }
 
 Json json_of(const LeasesRequest&) { return {{"op", "leases"}}; }
 

@@ -113,7 +113,7 @@ int put_command(Args args) {
         "standard input).");
   }
   const std::string lease = cli->flags().text("lease");
-  const auto id = lease.empty() ? std::optional<std::int64_t>(0) : lease_of_text(lease);
+  const auto id = lease.empty() ? std::optional<std::int64_t>(0) : id_of_text(lease);
   if (!id) return cli->usage("--lease=" + lease + " is no id of a lease; capstan lease list.");
   Request request;
   request.body = PutRequest{.key = cli->words()[0],

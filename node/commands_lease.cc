@@ -31,7 +31,7 @@ int say(Cli& cli, const ApiAnswer& answer, const std::string& result, const std:
 
 int gone(Cli& cli, const ApiAnswer& answer, std::int64_t id) {
   if (cli.json()) cli.print(answer.json);
-  cli.talk("lease " + lease_text(id) + " is not there: it ended, or never was");
+  cli.talk("lease " + id_text(id) + " is not there: it ended, or never was");
   return kExitNotFound;
 }
 
@@ -48,7 +48,7 @@ int grant(Cli& cli) {
   if (!answer) return exit;
   const auto* result = std::get_if<LeaseGrantResult>(&answer->reply.body);
   if (result == nullptr) return cli.refuse(*answer, false);
-  const std::string id = lease_text(result->id);
+  const std::string id = id_text(result->id);
   return say(cli, *answer, id,
              "granted for " + std::to_string(result->ttl) +
                  " s. Put keys under it: capstan put KEY VALUE --lease=" + id +
@@ -73,7 +73,7 @@ int show(Cli& cli, std::int64_t id) {
   if (!is_ok(*answer)) return cli.refuse(*answer, true);
   const auto* result = std::get_if<LeaseTimeToLiveResult>(&answer->reply.body);
   if (result == nullptr || result->ttl < 0) return gone(cli, *answer, id);
-  std::string text = lease_text(id) + "\t" + std::to_string(result->ttl) + " s of " +
+  std::string text = id_text(id) + "\t" + std::to_string(result->ttl) + " s of " +
                      std::to_string(result->granted_ttl) + " s";
   const bool raw = !cli.out_ink().terminal;
   for (const std::string& key : result->keys) text += "\n" + (raw ? key : printable(key));
@@ -87,7 +87,7 @@ int list(Cli& cli) {
   if (!is_ok(*answer)) return cli.refuse(*answer, true);
   std::string text;
   if (const auto* result = std::get_if<LeasesResult>(&answer->reply.body)) {
-    for (const std::int64_t id : result->ids) text += lease_text(id) + "\n";
+    for (const std::int64_t id : result->ids) text += id_text(id) + "\n";
   }
   return say(cli, *answer, text, "");
 }
@@ -107,7 +107,7 @@ int keep_alive(Cli& cli, std::int64_t id) {
       if (kept == nullptr || kept->ttl == 0) return gone(cli, *answer, id);
       ttl = kept->ttl;
       lives_until = sent + std::chrono::seconds(ttl);
-      say(cli, *answer, lease_text(id) + "\t" + std::to_string(ttl) + " s", "");
+      say(cli, *answer, id_text(id) + "\t" + std::to_string(ttl) + " s", "");
       if (cli.flags().on("once")) return kExitDone;
     } else {
       const int code = answer ? cli.refuse(*answer, false) : exit;
@@ -132,7 +132,7 @@ int lease_command(Args args) {
   }
   if (verb == "grant") return grant(*cli);
   if (verb == "list") return list(*cli);
-  const auto id = cli->words().size() == 2 ? lease_of_text(cli->words()[1]) : std::nullopt;
+  const auto id = cli->words().size() == 2 ? id_of_text(cli->words()[1]) : std::nullopt;
   if (!id) {
     return cli->usage(verb + " wants the id of a lease, as `capstan lease list` shows them.");
   }

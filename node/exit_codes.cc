@@ -20,6 +20,7 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
     case Reason::kLeaseProvided:
     case Reason::kLeaseExists:
     case Reason::kLeaseTtlTooLarge:
+    case Reason::kBadTransferee:
     case Reason::kTooManyOps:
     case Reason::kDuplicateKey:
     case Reason::kCompacted:

@@ -487,3 +487,55 @@ TEST_CASE("engine: a lost quorum is one line of the trace on each node that lost
   // Why it gave up its office stands in the line that says it did.
   CHECK(trace.of("stepped_down", name + ": term 1, heard 1 of 3 voters").size() == 1);
 }
+
+TEST_CASE("engine: the leader hands over to whom it is told, and no write fails for it") {
+  CpCluster cluster(3);
+  int leader = cluster.elect();
+  for (int round = 0; round < 6; ++round) {
+    const int target = leader % 3 + 1;
+    std::vector<std::shared_ptr<std::optional<Reply>>> writes;
+    const auto put_everywhere = [&] {
+      for (int n = 1; n <= 3; ++n) writes.push_back(cluster.put(n, "k", std::to_string(n)));
+    };
+    put_everywhere();
+    const auto moved = cluster.submit(leader, MoveLeaderRequest{CpCluster::id(target)});
+    for (int i = 0; i < 5; ++i) {
+      put_everywhere();
+      cluster.run();
+    }
+    CHECK(cluster.wait(moved).outcome == Outcome::kOk);
+    CHECK(cluster.leader() == target);
+    for (const auto& write : writes) CHECK(cluster.wait(write).outcome == Outcome::kOk);
+    leader = target;
+  }
+}
+
+TEST_CASE("engine: a leader does not hand over to nobody, and says so when it did not work out") {
+  CpCluster cluster(3);
+  const int leader = cluster.elect();
+  const int other = leader % 3 + 1;
+  const auto ask = [&](int n, MemberId target) {
+    return cluster.wait(cluster.submit(n, MoveLeaderRequest{target}));
+  };
+  const Reply at_follower = ask(other, CpCluster::id(other));
+  CHECK(at_follower.reason == Reason::kLeaderOnly);
+  CHECK(at_follower.detail.find("ask n" + std::to_string(leader)) != std::string::npos);
+  CHECK(ask(leader, {99}).reason == Reason::kBadTransferee);
+  CHECK(ask(leader, CpCluster::id(leader)).outcome == Outcome::kOk);
+  // It is there, but never hears that it may lead.
+  cluster.filter = [](int, int, const cp::Message& message) {
+    return !std::holds_alternative<cp::TimeoutNow>(message.body);
+  };
+  const auto lost = cluster.submit(leader, MoveLeaderRequest{CpCluster::id(other)});
+  cluster.run();
+  CHECK(ask(leader, CpCluster::id(other)).reason == Reason::kOverloaded);
+  const auto write = cluster.put(leader, "k", "v");
+  CHECK(cluster.wait(lost).outcome == Outcome::kUnknown);
+  CHECK(cluster.wait(write).outcome == Outcome::kOk);
+  CHECK(cluster.leader() == leader);
+  cluster.crash(other);
+  cluster.run(30);
+  const Reply dead = ask(leader, CpCluster::id(other));
+  CHECK(dead.outcome == Outcome::kFailed);
+  CHECK(dead.reason == Reason::kTimeout);
+}

@@ -475,4 +475,21 @@ TEST_CASE("grpc: transactions nested past the limit are refused, not followed") 
   CHECK(status_of(script.say(h2_call(5, path, nested(2000))), 5) == "13");
 }
 
+TEST_CASE("grpc: the health protocol of load balancers, of the node as a whole") {
+  H2Script script;
+  script.greet();
+  constexpr std::string_view kCheck = "/grpc.health.v1.Health/Check";
+  const auto status_said = [&](std::uint32_t stream) {
+    for (const H2Frame& frame : of_stream(script.say(h2_call(stream, kCheck, "")), stream)) {
+      if (frame.type == kData) return frame.payload;
+    }
+    return std::string();
+  };
+  CHECK(status_said(1) == grpc_message(pb_number(1, 1)));
+  script.handler.ready = false;
+  CHECK(status_said(3) == grpc_message(pb_number(1, 2)));
+  CHECK(status_of(script.say(h2_call(5, kCheck, pb_bytes(1, "etcdserverpb.KV"))), 5) == "5");
+  CHECK(status_of(script.say(h2_call(7, kCheck, "\xff")), 7) == "13");
+}
+
 }  // namespace capstan::net

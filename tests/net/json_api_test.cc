@@ -55,7 +55,7 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   CHECK(wrong_with("{") == "the body is not JSON");
   CHECK(wrong_with("{}") ==
         "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
-        "lease_keep_alive, lease_time_to_live, leases");
+        "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment");
   CHECK(wrong_with(R"({"op":"txn","success":[{"op":"lease_revoke"}]})") ==
         "success: op must be one of get, put, delete, txn");
   CHECK(wrong_with(R"({"op":"put","key":"a","lease":7})") == "lease must be a string");
@@ -82,7 +82,8 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   CHECK(body_in(refused) ==
         R"({"v":1,"outcome":"failed","reason":"invalid",)"
         R"("detail":"op must be one of get, put, delete, txn, compact, hash, lease_grant, )"
-        R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases"})");
+        R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases, move_leader, )"
+        R"(defragment"})");
 }
 
 TEST_CASE("api: every request survives the way out and in") {
@@ -116,7 +117,8 @@ TEST_CASE("api: every request survives the way out and in") {
         RequestBody(CompactRequest{17, true}), RequestBody(HashRequest{17}),
         RequestBody(LeaseGrantRequest{60, -1}), RequestBody(LeaseRevokeRequest{7}),
         RequestBody(LeaseKeepAliveRequest{INT64_MAX}), RequestBody(LeaseTimeToLiveRequest{7, true}),
-        RequestBody(LeasesRequest{})}) {
+        RequestBody(LeasesRequest{}), RequestBody(MoveLeaderRequest{{UINT64_MAX}}),
+        RequestBody(DefragmentRequest{})}) {
     Request request;
     request.body = body;
     request.request_id = "r-1";
@@ -184,6 +186,10 @@ TEST_CASE("api: every reply survives the way out and in") {
   reply.body = LeaseGrantResult{-2, 60};
   CHECK(std::get<LeaseGrantResult>(again(reply).reply.body).id == -2);
   reply.body = LeaseRevokeResult{};
+  again(reply);
+  reply.body = MoveLeaderResult{};
+  again(reply);
+  reply.body = DefragmentResult{};
   again(reply);
   reply.body = LeaseKeepAliveResult{INT64_MAX, 60};
   CHECK(std::get<LeaseKeepAliveResult>(again(reply).reply.body).ttl == 60);

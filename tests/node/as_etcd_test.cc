@@ -251,6 +251,15 @@ TEST_CASE("as etcd: leases") {
   });
 }
 
+TEST_CASE("as etcd: maintenance") {
+  walk_all({
+      {kEtcdctl + "put k v", "OK\n"},
+      {kEtcdctl + "defrag | sed 's/127.*//'", "Finished defragmenting etcd member[\n"},
+      {gateway("/v3/maintenance/defragment", "{}"), "{}\n"},
+      {kEtcdctl + "get k", "k\nv\n"},
+  });
+}
+
 TEST_CASE("as etcd: leases and locks of python3-etcd3") {
   if (!installed("/usr/lib/python3/dist-packages/etcd3/__init__.py")) return;
   walk_all({{R"(/usr/bin/python3 - <<'END'

@@ -361,6 +361,39 @@ TEST_CASE("capstan lease: granted, kept, shown, ended, and over by itself after 
   CHECK(get.exit == 3);
 }
 
+TEST_CASE("etcdctl move-leader: each member in turn, and no write fails meanwhile") {
+  if (!installed("/usr/bin/etcdctl")) return;
+  TestCluster cluster(Mode::kCp, 3);
+  wait_serving(cluster, 3);
+  std::atomic<bool> stop = false;
+  std::atomic<int> failed = 0, done = 0;
+  std::vector<std::thread> writers;
+  for (std::size_t i = 0; i < 3; ++i) {
+    writers.emplace_back([&, i] {
+      while (!stop) {
+        ++done;
+        failed += cluster.run({"put", "k", "v", "--endpoints=" + cluster.address(i)}).exit != 0;
+      }
+    });
+  }
+  for (int round = 0; round < 6; ++round) {
+    const std::string to = "n" + std::to_string(round % 3 + 1);
+    const std::string members = cluster.run({"members", "--json"}).out;
+    const std::string before = "\"name\":\"" + to + "\",\"id\":\"";
+    const std::size_t at = members.find(before) + before.size();
+    const std::string id = members.substr(at, members.find('"', at) - at);
+    INFO(members, id);
+    const Beside move("env ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=" + cluster.endpoints() +
+                      " move-leader " + id + " 2>&1 | grep -c transferred");
+    CHECK(move.wait_for("1\n") == "1\n");
+    CHECK(contains(cluster.run({"status", "--plain"}).out, to));
+  }
+  stop = true;
+  for (std::thread& writer : writers) writer.join();
+  CHECK(failed == 0);
+  CHECK(done > 20);
+}
+
 TEST_CASE("an AP node says that it grants no leases, and why not locks") {
   TestCluster cluster(Mode::kAp, 1);
   const RunResult refused = cluster.run({"lease", "grant", "60"});

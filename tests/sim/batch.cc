@@ -190,6 +190,8 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                        "rotten log found at start",
                                        "snapshot installed",
                                        "elected",
+                                       "leader moved",
+                                       "leases ended",
                                        "write repeated with its request id",
                                        "watches resumed",
                                        "watches canceled",

@@ -34,6 +34,7 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   if (options.wipe) kinds_.emplace_back("wiped disk", [this] { strike_damage("wipe"); });
   if (options.rot) kinds_.emplace_back("rotten log", [this] { strike_damage("rot"); });
   offer(options.backup, "restored backup", &Faults::strike_backup);
+  offer(options.moves, "leader moved", &Faults::strike_move);
 }
 
 void Faults::start() {
@@ -286,6 +287,19 @@ void Faults::strike_restart() {
     counters_.add("stopped cleanly");
     restart_later(node, stopped_ ? 0 : some(kMillisecond, 500 * kMillisecond));
   });
+}
+
+// Whoever leads is asked, so all are; to any member, itself and dead ones too.
+void Faults::strike_move() {
+  Request request;
+  request.body = MoveLeaderRequest{nodes_[static_cast<std::size_t>(pick())]->id()};
+  for (auto& node : nodes_) {
+    if (!node->running()) continue;
+    node->submit(request, [this](const Reply& reply) {
+      if (reply.outcome == Outcome::kOk) counters_.add("leader moved");
+      if (reply.outcome == Outcome::kUnknown) counters_.add("leader moved, or not");
+    });
+  }
 }
 
 void Faults::strike_sync_error() {

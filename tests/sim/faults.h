@@ -66,6 +66,7 @@ class Faults {
   void strike_restart();
   void strike_sync_error();
   void strike_no_space();
+  void strike_move();
   std::vector<std::vector<int>> split();
 
   World& world_;

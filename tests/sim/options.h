@@ -65,6 +65,7 @@ struct Options {
   Micros watch_pause_max = 50 * kMillisecond;  // of a reader, before it takes the next message
 
   int lease_holders = 0;  // CP
+  bool moves = false;     // CP: the leader is asked to hand over
 
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in
   // bursts, often a second one right behind it.

@@ -184,6 +184,10 @@ Reply FakeHandler::reply_to(const Request& request) {
       .cluster = kCluster, .member = kSelf, .revision = Revision{revision_}, .term = Term{2}};
   if (compacts) {
     reply.body = CompactResult{};
+  } else if (std::holds_alternative<DefragmentRequest>(request.body)) {
+    reply.body = DefragmentResult{};
+  } else if (std::holds_alternative<MoveLeaderRequest>(request.body)) {
+    reply.body = MoveLeaderResult{};
   } else if (grant != nullptr) {
     reply.body = LeaseGrantResult{grant->id != 0 ? grant->id : 0x77, grant->ttl};
   } else if (keep != nullptr) {
