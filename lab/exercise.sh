@@ -413,7 +413,7 @@ more() {
   typed 1 0 '^1$' "etcdctl --endpoints=$N1 del a"
   both 1 0 'compacted revision 2' 1 'FailedPrecondition desc = refused: an AP cluster' \
     "etcdctl --endpoints=$N1 compaction 2"
-  both 1 0 'granted with TTL(60s)' 1 'leases are not in this build for AP mode' \
+  both 1 0 'granted with TTL' 1 'leases are not in this build for AP mode' \
     "etcdctl --endpoints=$N1 lease grant 60"
   both 1 0 '^mine$' 1 'no honest meaning in AP mode' \
     "etcdctl --endpoints=$N1 lock l echo mine"
