@@ -54,6 +54,15 @@ Executed Requests::execute(const RequestBody& body) {
                  "key.");
   } else if (is_about_leases(body)) {
     no = no_leases();
+  } else if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
+    if (alarm->action == AlarmRequest::Action::kList) {
+      done.reply.body = AlarmResult{};
+    } else {
+      no = refused(
+          Reason::kNotInAp,
+          "refused: an alarm would have to be raised everywhere at once, which AP mode does "
+          "not promise. A node that is full refuses writes by itself.");
+    }
   } else if (std::holds_alternative<MoveLeaderRequest>(body)) {
     no = refused(Reason::kNotInAp, "refused: in AP mode nobody leads; every node takes writes.");
   } else if (std::holds_alternative<HashRequest>(body)) {

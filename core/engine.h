@@ -55,6 +55,7 @@ struct EngineConfig {
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   WatchBounds watches;
   CompactionRule auto_compaction;
+  std::uint64_t quota_bytes = 0;               // CP: of what the keys take; 0: none
   Micros compare_interval = kCompareInterval;  // CP: between words on the own state
   std::size_t sweep_changes = kSweepChanges;   // CP: looked at in one go after a compaction
   std::uint64_t seed = 0;                      // of everything it draws

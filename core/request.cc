@@ -84,6 +84,8 @@ std::string_view to_text(Reason reason) {
       return "leader_only";
     case Reason::kBadTransferee:
       return "bad_transferee";
+    case Reason::kCorrupt:
+      return "corrupt";
     case Reason::kTooManyOps:
       return "too_many_ops";
     case Reason::kDuplicateKey:
@@ -106,6 +108,9 @@ std::string_view to_text(Reason reason) {
 }
 
 bool is_write(const RequestBody& body) {
+  if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
+    return alarm->action != AlarmRequest::Action::kList;
+  }
   if (const auto* txn = std::get_if<TxnRequest>(&body)) {
     return writes(txn->success) || writes(txn->failure);
   }

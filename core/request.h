@@ -119,6 +119,20 @@ struct MoveLeaderRequest {
 // There is nothing to do: space comes back by itself.
 struct DefragmentRequest {};
 
+enum class AlarmType : std::uint8_t { kNone, kNoSpace, kCorrupt };
+struct MemberAlarm {
+  MemberId member;
+  AlarmType type = AlarmType::kNone;
+  friend auto operator<=>(const MemberAlarm&, const MemberAlarm&) = default;
+};
+struct AlarmRequest {
+  enum class Action : std::uint8_t { kList, kRaise, kClear };
+  Action action = Action::kList;
+  MemberId member;                    // listing: 0 is all
+  AlarmType type = AlarmType::kNone;  // listing: kNone is all; else nothing happens
+  bool by_itself = false;             // the member's own word, which it takes back
+};
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -136,7 +150,7 @@ using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, T
                                  StatusRequest, MembersRequest, ConflictsRequest, BooksRequest,
                                  CompactRequest, HashRequest, LeaseGrantRequest, LeaseRevokeRequest,
                                  LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest,
-                                 MoveLeaderRequest, DefragmentRequest>;
+                                 MoveLeaderRequest, DefragmentRequest, AlarmRequest>;
 
 struct Request {
   RequestBody body;
@@ -181,6 +195,7 @@ enum class Reason : std::uint8_t {
   kLeaseTtlTooLarge, // lease_ttl_too_large
   kLeaderOnly,       // leader_only      only the leader does this; detail says who that is
   kBadTransferee,    // bad_transferee   not a member that could lead
+  kCorrupt,          // corrupt          the alarm CORRUPT is raised
   kTooManyOps,       // too_many_ops
   kDuplicateKey,     // duplicate_key
   kCompacted,        // compacted
@@ -247,6 +262,9 @@ struct LeasesResult {
 
 struct MoveLeaderResult {};
 struct DefragmentResult {};
+struct AlarmResult {
+  std::vector<MemberAlarm> alarms;  // listed, or the one that was raised or cleared
+};
 
 struct PeerStatus {
   std::string name;
@@ -316,7 +334,7 @@ using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRan
                                StatusResult, MembersResult, ConflictsResult, BooksResult,
                                CompactResult, HashResult, LeaseGrantResult, LeaseRevokeResult,
                                LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult,
-                               MoveLeaderResult, DefragmentResult>;
+                               MoveLeaderResult, DefragmentResult, AlarmResult>;
 
 struct ReplyHeader {
   ClusterId cluster;

@@ -21,7 +21,8 @@ enum class Kind : std::uint8_t {
   kLeaseRevoke = 8,
   kLeaseKeepAlive = 9,
   kLeaseTime = 10,
-  kLeaseExpiry = 11
+  kLeaseExpiry = 11,
+  kAlarm = 12
 };
 
 void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
@@ -188,6 +189,7 @@ RequestOp decode_op(Reader& in, std::size_t depth) {
     case Kind::kLeaseKeepAlive:
     case Kind::kLeaseTime:
     case Kind::kLeaseExpiry:
+    case Kind::kAlarm:
       break;  // not within a transaction
   }
   in.reject();
@@ -242,6 +244,22 @@ LeaseExpiry decode_expiry(Reader& in) {
   return expiry;
 }
 
+void encode(std::string& out, const AlarmRequest& alarm) {
+  put_u8(out, static_cast<std::uint8_t>(alarm.action));
+  put_u64(out, alarm.member.value);
+  put_u8(out, static_cast<std::uint8_t>(alarm.type));
+  put_u8(out, alarm.by_itself);
+}
+AlarmRequest decode_alarm(Reader& in) {
+  AlarmRequest alarm;
+  alarm.action = read_enum(in, AlarmRequest::Action::kClear);
+  if (alarm.action == AlarmRequest::Action::kList) in.reject();
+  alarm.member = {in.u64()};
+  alarm.type = read_enum(in, AlarmType::kCorrupt);
+  alarm.by_itself = read_flags(in, 1) != 0;
+  return alarm;
+}
+
 void put_id(std::string& out, const WriteId& id, ByteView request_id) {
   put_u8(out, kFormat);
   put_u64(out, id.actor.node.value);
@@ -281,6 +299,9 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   } else if (const auto* compact = std::get_if<CompactRequest>(&body)) {
     put_kind(out, Kind::kCompact);
     put_signed(out, compact->revision);
+  } else if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
+    put_kind(out, Kind::kAlarm);
+    encode(out, *alarm);
   } else if (const auto* grant = std::get_if<LeaseGrantRequest>(&body)) {
     put_kind(out, Kind::kLeaseGrant);
     put_signed(out, grant->id);
@@ -350,6 +371,9 @@ std::optional<Command> decode_command(ByteView bytes) {
       break;
     case Kind::kLeaseExpiry:
       command.body = decode_expiry(in);
+      break;
+    case Kind::kAlarm:
+      command.body = decode_alarm(in);
       break;
     default:
       in.reject();

@@ -42,7 +42,7 @@ struct Command {
   WriteId id;
   ByteView request_id;
   std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest, LeaseGrantRequest,
-               LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry>
+               LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry, AlarmRequest>
       body;
 };
 
@@ -59,7 +59,8 @@ bool frees_space(const Body& body) {
   return std::holds_alternative<DeleteRangeRequest>(body) ||
          std::holds_alternative<CompactRequest>(body) ||
          std::holds_alternative<LeaseRevokeRequest>(body) ||
-         std::holds_alternative<LeaseKeepAliveRequest>(body);
+         std::holds_alternative<LeaseKeepAliveRequest>(body) ||
+         std::holds_alternative<AlarmRequest>(body);
 }
 // What makes a lease last from now on: the log must know what time it is.
 template <class Body>

@@ -118,6 +118,7 @@ void Engine::State::tick() {
   resend_forwards(false);
   pump_snapshot();
   compact_by_rule();
+  watch_quota();
   sweep();
   maybe_checkpoint();
   finish_stop();
@@ -284,6 +285,9 @@ void Engine::State::describe(StatusResult& status) const {
     if (progress != raft->progress().end()) peer.match = progress->second.match.value;
   }
   describe_states(status);
+  for (const MemberAlarm& alarm : machine.alarms().list({}, AlarmType::kNone).alarms) {
+    status.errors.push_back(alarm_text(alarm));
+  }
   if (lost_since >= 0) status.errors.push_back(no_quorum_text());
   if (raft->standing() == Standing::kImpaired) {
     status.errors.push_back(config.name +
@@ -357,6 +361,7 @@ Revision Engine::revision() const { return state_->machine.revision(); }
 std::uint64_t Engine::state_digest() const { return state_->machine.facts().digest; }
 const Mvcc& Engine::mvcc() const { return state_->machine.mvcc(); }
 const Leases& Engine::leases() const { return state_->machine.leases(); }
+const Alarms& Engine::alarms() const { return state_->machine.alarms(); }
 void Engine::on_apply(std::function<void(const Entry&)> observer) {
   state_->observer = std::move(observer);
 }

@@ -20,6 +20,7 @@
 #include <string>
 
 #include "core/engine.h"
+#include "cp/alarm.h"
 #include "cp/lease.h"
 #include "cp/mvcc.h"
 #include "cp/ports.h"
@@ -58,6 +59,7 @@ class Engine final : public capstan::Engine {
   std::uint64_t state_digest() const;
   const Mvcc& mvcc() const;
   const Leases& leases() const;
+  const Alarms& alarms() const;
   void on_apply(std::function<void(const Entry&)> observer);
 
  private:

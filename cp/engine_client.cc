@@ -138,6 +138,7 @@ void Engine::State::submit(Request request, Answer answer) {
   if (std::holds_alternative<RangeRequest>(request.body) ||
       std::holds_alternative<LeaseTimeToLiveRequest>(request.body) ||
       std::holds_alternative<LeasesRequest>(request.body) ||
+      (std::holds_alternative<AlarmRequest>(request.body) && !is_write(request.body)) ||
       (txn != nullptr && is_read_only(*txn))) {
     return submit_read(std::move(request), std::move(answer));
   }
@@ -152,6 +153,12 @@ void Engine::State::submit_write(Request request, Answer answer) {
     return answer(refusal(Reason::kInvalid, "refused: the request id is longer than 256 bytes"));
   }
   const auto* compact = std::get_if<CompactRequest>(&request.body);
+  const auto* txn = std::get_if<TxnRequest>(&request.body);
+  const bool only_deletes = txn != nullptr && !puts_something(*txn);
+  if (!frees_space(request.body) && !only_deletes && machine.alarms().any(AlarmType::kNoSpace)) {
+    return answer(refusal(Reason::kNoSpace,
+                          "refused: " + alarms_text(AlarmType::kNoSpace) + " Not applied."));
+  }
   if (!frees_space(request.body) && !disk.writes_allowed()) {
     return answer(
         refusal(Reason::kNoSpace,
@@ -459,6 +466,9 @@ void Engine::State::answer_write(const Applied& applied_write, Index index) {
   writes.erase(at);
   if (applied_write.refusal) {
     Reply out = refusal(applied_write.refusal->reason, applied_write.refusal->detail);
+    if (out.reason == Reason::kNoSpace) {
+      out.detail = "refused: " + alarms_text(AlarmType::kNoSpace) + " Not applied.";
+    }
     return write.answer(std::move(out));
   }
   Reply out = reply();
@@ -499,6 +509,8 @@ std::optional<Refusal> Engine::State::serve(const RequestBody& body, ReplyBody& 
   }
   if (const auto* lease = std::get_if<LeaseTimeToLiveRequest>(&body)) {
     read_lease(*lease, out.emplace<LeaseTimeToLiveResult>());
+  } else if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
+    out = machine.alarms().list(alarm->member, alarm->type);
   } else {
     CAPSTAN_ASSERT(std::holds_alternative<LeasesRequest>(body));
     auto& ids = out.emplace<LeasesResult>().ids;

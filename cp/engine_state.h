@@ -84,6 +84,12 @@ struct Engine::State {
   bool over_by_own_clock(ByteView command) const;
   void read_lease(const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResult& out) const;
 
+  // ---- engine_alarm.cc
+  std::uint64_t space_taken() const;
+  void watch_quota();
+  std::string alarm_text(const MemberAlarm& alarm) const;
+  std::string alarms_text(AlarmType type) const;
+
   // ---- engine_transfer.cc
   void move_leader(const MoveLeaderRequest& request, Answer answer);
   void look_after_move();
@@ -255,6 +261,8 @@ struct Engine::State {
   Micros lease_time_told = 0;  // in that term, to the log
   bool lease_time_wanted = false;
   std::set<std::uint64_t> expiring;  // generations whose end was proposed in that term
+
+  Micros quota_looked_at = 0;
 
   struct Move {
     MemberId target;

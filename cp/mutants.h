@@ -31,6 +31,7 @@ enum class Mutant {
   kCompactionDropsNewestDelete = 36,  // a delete a watch may still begin at is swept away
   kWatchSplitsRevision = 37,          // two events of one transaction come in two messages
   kProgressEarly = 38,                // a progress message names what was not sent yet
+  kQuotaAtLeaderOnly = 40,            // a follower over its quota says nothing
   kSweepAheadOfBase = 41,             // a sweep for a compaction that a restart may not know of
 };
 

@@ -62,6 +62,7 @@ StateMachine::Position StateMachine::load() {
   Row row = bytes ? parse_row(*bytes) : Row{};
   mvcc_.set_facts(row.facts);
   leases_.load(row.leases);
+  alarms_.load();
   requests_first_ = row.requests_first;
   requests_next_ = row.requests_next;
   return std::move(row.position);
@@ -69,8 +70,8 @@ StateMachine::Position StateMachine::load() {
 
 std::uint64_t StateMachine::fingerprint() const {
   const Mvcc::Facts& facts = mvcc_.facts();
-  const std::array<std::uint64_t, 4> others{facts.revision.value, facts.compacted.value, facts.keys,
-                                            leases_.facts().digest};
+  const std::array<std::uint64_t, 5> others{facts.revision.value, facts.compacted.value, facts.keys,
+                                            leases_.facts().digest, alarms_.digest()};
   return xxh3({reinterpret_cast<const char*>(others.data()), sizeof others}, facts.digest);
 }
 
@@ -116,6 +117,7 @@ Applied StateMachine::apply(ByteView bytes, Term term) {
 }
 
 void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
+  if ((out.refusal = alarms_.refusal(command))) return;
   if (const auto* put = std::get_if<PutView>(&command.body)) {
     if ((out.refusal = check_put(mvcc_, leases_, *put))) return;
     mvcc_.begin();
@@ -125,6 +127,9 @@ void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
     out.body = mvcc_.erase(*erase);
   } else if (const auto* compact = std::get_if<CompactRequest>(&command.body)) {
     if (!(out.refusal = mvcc_.compact(compact->revision))) out.body = CompactResult{};
+    return;
+  } else if (const auto* alarm = std::get_if<AlarmRequest>(&command.body)) {
+    out.body = alarms_.apply(*alarm);
     return;
   } else if (const auto* txn = std::get_if<TxnRequest>(&command.body)) {
     TxnRun run(mvcc_, leases_, *txn);
@@ -232,9 +237,10 @@ std::optional<Applied> StateMachine::recall(const Command& command) const {
     out.body = LeaseGrantResult{lease_id, ttl};
   } else if (kind == 5) {
     out.body = LeaseRevokeResult{};
-  } else {
-    CAPSTAN_ASSERT(kind == 6);
+  } else if (kind == 6) {
     out.body = LeaseKeepAliveResult{lease_id, ttl};
+  } else {
+    out.body = AlarmResult{};  // the alarm is not remembered, only that it was done
   }
   return out;
 }

@@ -11,6 +11,7 @@
 
 #include <optional>
 
+#include "cp/alarm.h"
 #include "cp/lease.h"
 #include "cp/message.h"
 #include "cp/mvcc.h"
@@ -30,7 +31,7 @@ struct Applied {
 
 class StateMachine {
  public:
-  explicit StateMachine(Table& table) : table_(table), mvcc_(table), leases_(table) { load(); }
+  explicit StateMachine(Table& table) : table_(table), mvcc_(table), leases_(table), alarms_(table) { load(); }
 
   // Where the table stands; what is read at start and after a snapshot was installed.
   struct Position {
@@ -60,11 +61,12 @@ class StateMachine {
 
   Revision revision() const { return mvcc_.facts().revision; }
   // One number of all that members must agree on: every change since revision 1, in order, what is
-  // compacted, and everything done to leases.
+  // compacted, everything done to leases, and the alarms.
   std::uint64_t fingerprint() const;
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
   const Mvcc& mvcc() const { return mvcc_; }
   const Leases& leases() const { return leases_; }
+  const Alarms& alarms() const { return alarms_; }
 
  private:
   void apply_body(const Command& command, Term term, Applied& out);
@@ -76,6 +78,7 @@ class StateMachine {
   Table& table_;
   Mvcc mvcc_;
   Leases leases_;
+  Alarms alarms_;
   std::uint64_t requests_first_ = 0;  // numbers [first, next) are in the window
   std::uint64_t requests_next_ = 0;
 };

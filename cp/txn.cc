@@ -86,6 +86,10 @@ bool is_read_only(const TxnRequest& txn) {
   });
 }
 
+bool puts_something(const TxnRequest& txn) {
+  return any_op(txn, [](const RequestOp& op) { return std::holds_alternative<PutRequest>(op.op); });
+}
+
 bool is_serializable(const TxnRequest& txn) {
   const auto local = [](const RequestOp& op) {
     const auto* range = std::get_if<RangeRequest>(&op.op);

@@ -263,6 +263,16 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
     case GrpcMethod::kDefragment:
       return decoded<pb::DefragmentRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return DefragmentRequest{}; });
+    case GrpcMethod::kAlarm:
+      return decoded<pb::AlarmRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        bool ok = true;
+        AlarmRequest r;
+        r.action = bounded_enum(static_cast<int>(m.action()), AlarmRequest::Action::kClear, ok);
+        r.member = {m.memberid()};
+        r.type = bounded_enum(static_cast<int>(m.alarm()), AlarmType::kCorrupt, ok);
+        if (!ok) return fail(ErrorCode::kInvalid, "unknown action or type of an alarm");
+        return r;
+      });
     case GrpcMethod::kStatus:
       return decoded<pb::StatusRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return StatusRequest{}; });
@@ -353,6 +363,14 @@ void fill(pb::LeaseLeasesResponse& to, LeasesResult& result) {
 
 void fill(pb::MoveLeaderResponse&, MoveLeaderResult&) {}
 void fill(pb::DefragmentResponse&, DefragmentResult&) {}
+
+void fill(pb::AlarmResponse& to, AlarmResult& result) {
+  for (const MemberAlarm& alarm : result.alarms) {
+    pb::AlarmMember& each = *to.add_alarms();
+    each.set_memberid(alarm.member.value);
+    each.set_alarm(static_cast<pb::AlarmType>(alarm.type));
+  }
+}
 
 void fill(pb::TxnResponse& to, TxnResult& result);
 
@@ -485,6 +503,8 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::MoveLeaderResponse, MoveLeaderResult>(reply, use);
     case GrpcMethod::kDefragment:
       return with<pb::DefragmentResponse, DefragmentResult>(reply, use);
+    case GrpcMethod::kAlarm:
+      return with<pb::AlarmResponse, AlarmResult>(reply, use);
     case GrpcMethod::kStatus:
       return with<pb::StatusResponse, StatusResult>(reply, use);
     case GrpcMethod::kMemberList:
@@ -516,6 +536,7 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.Lease/LeaseLeases", "/lease/leases", GrpcMethod::kLeaseLeases},
     {"/etcdserverpb.Maintenance/MoveLeader", "/maintenance/transfer-leadership",
      GrpcMethod::kMoveLeader},
+    {"/etcdserverpb.Maintenance/Alarm", "/maintenance/alarm", GrpcMethod::kAlarm},
     {"/etcdserverpb.Maintenance/Defragment", "/maintenance/defragment", GrpcMethod::kDefragment},
     {"/grpc.health.v1.Health/Check", "", GrpcMethod::kHealthCheck},
     {"/etcdserverpb.Maintenance/Hash", "/maintenance/hash", GrpcMethod::kHash},

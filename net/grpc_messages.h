@@ -39,6 +39,7 @@ enum class GrpcMethod : std::uint8_t {
   kLeaseLeases,
   kMoveLeader,
   kDefragment,
+  kAlarm,
   kStatus,
   kMemberList,
   kHealthCheck,     // of gRPC itself; answered by the door

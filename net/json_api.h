@@ -18,6 +18,7 @@
 //   {"op":"lease_grant", "ttl":SECONDS, [lease]}  {"op":"lease_revoke", "lease":L}
 //   {"op":"lease_keep_alive", "lease":L}          {"op":"lease_time_to_live", "lease":L, [keys]}
 //   {"op":"leases"}    {"op":"move_leader", "target":MEMBER}    {"op":"defragment"}
+//   {"op":"alarm", "action":"list"|"raise"|"clear", [member:MEMBER, alarm:"NOSPACE"|"CORRUPT"]}
 //   {"op":"txn", [compare:[{"key":K, [end], "target":"version"|"create"|"mod"|"value"|"lease",
 //        "result":"="|"!="|"<"|">", "number":N | "value":V | "lease":L}], success:[op...],
 //        failure:[op...]]}

@@ -139,6 +139,15 @@ void put(Json& to, const MoveLeaderResult&) { to["type"] = "move_leader"; }
 
 void put(Json& to, const DefragmentResult&) { to["type"] = "defragment"; }
 
+void put(Json& to, const AlarmResult& result) {
+  to["type"] = "alarm";
+  to["alarms"] = Json::array();
+  for (const MemberAlarm& alarm : result.alarms) {
+    to["alarms"].push_back({{"member", hex(alarm.member.value)},
+                            {"alarm", alarm.type == AlarmType::kCorrupt ? "CORRUPT" : "NOSPACE"}});
+  }
+}
+
 void put(Json& to, const StatusResult& s) {
   to["type"] = "status";
   to["status"] = {{"name", s.name},
@@ -423,6 +432,18 @@ void assign_result(const Json& json, Variant& to, int depth) {
   }
 }
 
+AlarmResult alarms_of(const Json& list) {
+  AlarmResult result;
+  if (!list.is_array()) return result;
+  for (const Json& each : list) {
+    const Fields from(each);
+    MemberAlarm& alarm = result.alarms.emplace_back();
+    from.take_hex("member", alarm.member);
+    alarm.type = from.text("alarm") == "CORRUPT" ? AlarmType::kCorrupt : AlarmType::kNoSpace;
+  }
+  return result;
+}
+
 // What leases are asked; nothing if it is none of it.
 ReplyBody lease_body_of(const Fields& from, std::string_view type) {
   if (type == "lease_grant") {
@@ -467,6 +488,7 @@ ReplyBody body_of(const Json& json) {
   if (type == "compact") return CompactResult{};
   if (type == "move_leader") return MoveLeaderResult{};
   if (type == "defragment") return DefragmentResult{};
+  if (type == "alarm") return alarms_of(from.object("alarms"));
   if (type == "hash") {
     HashResult result;
     from.take("hash", result.hash);

@@ -19,6 +19,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::array<std::string_view, 3> kOrders{"none", "ascend", "descend"};
 constexpr std::array<std::string_view, 5> kSorts{"key", "version", "create", "mod", "value"};
 constexpr std::array<std::string_view, 4> kResults{"=", ">", "<", "!="};
+constexpr std::array<std::string_view, 3> kActions{"list", "raise", "clear"};
+constexpr std::array<std::string_view, 3> kAlarms{"none", "NOSPACE", "CORRUPT"};
 constexpr std::array<std::string_view, 5> kTargets{"version", "create", "mod", "value", "lease"};
 
 // ---- Decoding -----------------------------------------------------------------------------------
@@ -242,10 +244,16 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
       to = MoveLeaderRequest{{static_cast<std::uint64_t>(fields.hex("target"))}};
     } else if (op == "defragment") {
       to = DefragmentRequest{};
+    } else if (op == "alarm") {
+      AlarmRequest alarm;
+      alarm.action = fields.word<AlarmRequest::Action>("action", kActions);
+      alarm.member = {static_cast<std::uint64_t>(fields.hex("member"))};
+      alarm.type = fields.word<AlarmType>("alarm", kAlarms);
+      to = alarm;
     } else {
       fields.complain(
           "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
-          "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment");
+          "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, alarm");
     }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
@@ -362,6 +370,13 @@ Json json_of(const MoveLeaderRequest& r) {
 }
 
 Json json_of(const DefragmentRequest&) { return {{"op", "defragment"}}; }
+
+Json json_of(const AlarmRequest& r) {
+  Json to{{"op", "alarm"}, {"action", kActions[static_cast<std::size_t>(r.action)]}};
+  if (r.member) to["member"] = id_text(static_cast<std::int64_t>(r.member.value));
+  if (r.type != AlarmType::kNone) to["alarm"] = kAlarms[static_cast<std::size_t>(r.type)];
+  return to;
+}
 
 Json json_of(const LeasesRequest&) { return {{"op", "leases"}}; }
 

@@ -60,6 +60,8 @@ constexpr std::array kRows{
         "Only the leader does this."},
     Row{Reason::kBadTransferee, GrpcCode::kFailedPrecondition, "etcdserver: bad leader transferee",
         "Not a member that could lead."},
+    Row{Reason::kCorrupt, GrpcCode::kDataLoss, "etcdserver: corrupt cluster",
+        "The alarm CORRUPT is raised."},
     Row{Reason::kTooManyOps, GrpcCode::kInvalidArgument,
         "etcdserver: too many operations in txn request",
         "The transaction has too many operations."},

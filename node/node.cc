@@ -108,6 +108,7 @@ void Node::Parts::make_machine() {
   with.engine.heartbeat_interval = config.heartbeat_interval;
   with.engine.election_timeout = config.election_timeout;
   with.engine.auto_compaction = config.auto_compaction;
+  with.engine.quota_bytes = config.quota_bytes;
   with.engine.seed = entropy();
   with.engine.base_failed = stop_at_once;
   for (const ConfiguredMember& member : config.members) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/trace.h"
+#include "cp/engine.h"
 #include "node/node_parts.h"
 
 namespace capstan::node {
@@ -63,13 +64,23 @@ void Node::Parts::add_links(StatusResult& status) const {
 net::Health Node::Parts::health() {
   net::Health health;
   const bool ready = machine->ready();
-  const bool space = disk->writes_allowed();
-  health.ready = ready && space;
+  const cp::Engine* consistent = machine->cp_engine();
+  const auto raised = [consistent](AlarmType type) {
+    return consistent != nullptr && consistent->alarms().any(type);
+  };
+  const bool room = disk->writes_allowed();
+  const bool space = room && !raised(AlarmType::kNoSpace);
+  const bool sound = !raised(AlarmType::kCorrupt);
+  health.ready = ready && space && sound;
   health.checks.push_back({"loop", true, ""});
   health.checks.push_back(
       {config.mode == Mode::kCp ? "quorum" : "open", ready,
        ready ? "" : config.name + " cannot commit a write now; see /api/v1/status"});
-  health.checks.push_back({"space", space, space ? "" : "the disk is full; writes are refused"});
+  health.checks.push_back({"space", space,
+                           space  ? ""
+                           : room ? "the alarm NOSPACE is raised; puts are refused"
+                                  : "the disk is full; writes are refused"});
+  if (!sound) health.checks.push_back({"sound", false, "the alarm CORRUPT is raised"});
   return health;
 }
 

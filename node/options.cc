@@ -52,6 +52,8 @@ constexpr Option kOptions[] = {
     {"auto-compaction-retention", OptionKind::kText, "TIME|N", "0", "",
      "forget older history by itself: a time (a bare number is hours), or revisions; 0: never (cp)",
      "serve", true},
+    {"quota-backend-bytes", OptionKind::kBytes, "BYTES", "0", "",
+     "refuse puts once the keys take more than this; 0: no quota (cp)", "serve", true},
     {"wal-segment-bytes", OptionKind::kBytes, "BYTES", "64MiB", "", "size of a log segment",
      "serve"},
     {"free-bytes-min", OptionKind::kBytes, "BYTES", "", "",

@@ -451,6 +451,12 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
   if (parsed.has("free-bytes-min")) {
     config.free_bytes_min = static_cast<std::uint64_t>(parsed.number("free-bytes-min"));
   }
+  config.quota_bytes = static_cast<std::uint64_t>(parsed.number("quota-backend-bytes"));
+  if (config.quota_bytes > 0 && config.mode == Mode::kAp) {
+    return wrong(
+        "--quota-backend-bytes makes no sense with --mode=ap, where one node's puts cannot be "
+        "stopped by another; --free-bytes-min keeps the disk from filling.");
+  }
   config.lab = parsed.on("lab");
   return read_auto_compaction(parsed, config);
 }

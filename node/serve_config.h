@@ -50,6 +50,7 @@ struct ServeConfig {
   std::size_t wal_segment_bytes = kWalSegmentBytes;
   std::optional<std::uint64_t> free_bytes_min;  // empty: the default floor
   CompactionRule auto_compaction;
+  std::uint64_t quota_bytes = 0;  // 0: none
   bool lab = false;
   Level log_level = Level::kInfo;
   TraceFormat log_format = TraceFormat::kText;

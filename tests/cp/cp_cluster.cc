@@ -182,6 +182,7 @@ void CpCluster::start(int n) {
   config.log_window_bytes = options_.log_window_bytes;
   config.sweep_changes = options_.sweep_changes;
   config.auto_compaction = options_.auto_compaction;
+  if (n == 1) config.quota_bytes = options_.quota_bytes;
   config.seed = options_.seed;
   Recovered recovered;
   recovered.records = node.disk->recovered();

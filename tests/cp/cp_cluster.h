@@ -74,6 +74,7 @@ class CpCluster {
     std::size_t log_window_bytes = kLogWindowBytes;
     std::size_t sweep_changes = kSweepChanges;
     CompactionRule auto_compaction = {};
+    std::uint64_t quota_bytes = 0;  // of n1; the others have none
   };
   explicit CpCluster(Options options);
   explicit CpCluster(int members) : CpCluster(Options{.members = members}) {}

@@ -48,6 +48,8 @@ const Call& call_of(std::uint8_t number) {
        pb_number(1, 7) + pb_number(2, 1)},
       {"/etcdserverpb.Lease/LeaseLeases", net::GrpcMethod::kLeaseLeases, ""},
       {"/etcdserverpb.Maintenance/MoveLeader", net::GrpcMethod::kMoveLeader, pb_number(1, 7)},
+      {"/etcdserverpb.Maintenance/Alarm", net::GrpcMethod::kAlarm,
+       pb_number(1, 1) + pb_number(2, 7) + pb_number(3, 1)},
       {"/etcdserverpb.Maintenance/Defragment", net::GrpcMethod::kDefragment, ""},
       {"/etcdserverpb.Maintenance/HashKV", net::GrpcMethod::kHashKv, pb_number(1, 7)},
       {"/etcdserverpb.Maintenance/Status", net::GrpcMethod::kStatus, ""},

@@ -100,7 +100,7 @@ TEST_CASE("http: the gateway's errors carry etcd's text, gRPC's code and HTTP's"
                             R"("message":"etcdserver: key is not provided","code":3})");
   CHECK(status_in(script.post("/v3/kv/put", "not json")) == 400);
   CHECK(status_in(script.post("/v3/kv/put", R"({"kay":"Zm9v"})")) == 400);
-  CHECK(status_in(script.post("/v3/maintenance/alarm", "{}")) == 501);
+  CHECK(status_in(script.post("/v3/maintenance/snapshot", "{}")) == 501);
   script.handler.forced = refused(Reason::kNoQuorum, "n1 is alone.");
   const std::string alone = script.post("/v3/kv/put", R"({"key":"Zm9v"})");
   CHECK(status_in(alone) == 503);

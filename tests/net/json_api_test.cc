@@ -55,7 +55,8 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   CHECK(wrong_with("{") == "the body is not JSON");
   CHECK(wrong_with("{}") ==
         "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
-        "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment");
+        "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, "
+        "alarm");
   CHECK(wrong_with(R"({"op":"txn","success":[{"op":"lease_revoke"}]})") ==
         "success: op must be one of get, put, delete, txn");
   CHECK(wrong_with(R"({"op":"put","key":"a","lease":7})") == "lease must be a string");
@@ -83,7 +84,7 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
         R"({"v":1,"outcome":"failed","reason":"invalid",)"
         R"("detail":"op must be one of get, put, delete, txn, compact, hash, lease_grant, )"
         R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases, move_leader, )"
-        R"(defragment"})");
+        R"(defragment, alarm"})");
 }
 
 TEST_CASE("api: every request survives the way out and in") {
@@ -118,7 +119,8 @@ TEST_CASE("api: every request survives the way out and in") {
         RequestBody(LeaseGrantRequest{60, -1}), RequestBody(LeaseRevokeRequest{7}),
         RequestBody(LeaseKeepAliveRequest{INT64_MAX}), RequestBody(LeaseTimeToLiveRequest{7, true}),
         RequestBody(LeasesRequest{}), RequestBody(MoveLeaderRequest{{UINT64_MAX}}),
-        RequestBody(DefragmentRequest{})}) {
+        RequestBody(DefragmentRequest{}), RequestBody(AlarmRequest{}),
+        RequestBody(AlarmRequest{AlarmRequest::Action::kClear, {7}, AlarmType::kCorrupt, false})}) {
     Request request;
     request.body = body;
     request.request_id = "r-1";
@@ -191,6 +193,8 @@ TEST_CASE("api: every reply survives the way out and in") {
   again(reply);
   reply.body = DefragmentResult{};
   again(reply);
+  reply.body = AlarmResult{{{{1}, AlarmType::kNoSpace}, {{2}, AlarmType::kCorrupt}}};
+  CHECK(std::get<AlarmResult>(again(reply).reply.body).alarms[1].member == MemberId{2});
   reply.body = LeaseKeepAliveResult{INT64_MAX, 60};
   CHECK(std::get<LeaseKeepAliveResult>(again(reply).reply.body).ttl == 60);
   reply.body = LeaseTimeToLiveResult{7, 59, 60, {"k", std::string("\xff", 1)}};

@@ -256,6 +256,36 @@ TEST_CASE("as etcd: maintenance") {
       {kEtcdctl + "put k v", "OK\n"},
       {kEtcdctl + "defrag | sed 's/127.*//'", "Finished defragmenting etcd member[\n"},
       {gateway("/v3/maintenance/defragment", "{}"), "{}\n"},
+      {kEtcdctl + "alarm list", ""},
+      {gateway("/v3/maintenance/alarm",
+               R"({"action":"ACTIVATE","memberID":"7","alarm":"NOSPACE"})"),
+       R"({"alarms":[{"memberID":"7","alarm":"NOSPACE"}]})"
+       "\n"},
+      {kEtcdctl + "alarm list", "memberID:7 alarm:NOSPACE \n"},
+      {kEtcdctl + "put k w", "Error: etcdserver: mvcc: database space exceeded\n"},
+      {"printf '\nput k w\n\n\n' | " + kEtcdctl + "txn",
+       "Error: etcdserver: mvcc: database space exceeded\n"},
+      {kEtcdctl + "lease grant 60",
+       "Error: failed to grant lease (etcdserver: mvcc: database space exceeded)\n"},
+      {"curl -s http://@/health", R"({"health":"false"})"
+                                  "\n"},
+      {"curl -s 'http://@/health?exclude=NOSPACE'", R"({"health":"true"})"
+                                                    "\n"},
+      {"printf '\ndel k\n\n\n' | " + kEtcdctl + "txn", "SUCCESS\n\n1\n"},
+      {kEtcdctl + "del k", "0\n"},
+      {kEtcdctl + "compaction 2", "compacted revision 2\n"},
+      {kEtcdctl + "alarm disarm", "memberID:7 alarm:NOSPACE \n"},
+      {kEtcdctl + "alarm disarm", ""},
+      {"curl -s http://@/health", R"({"health":"true"})"
+                                  "\n"},
+      {kEtcdctl + "put k v", "OK\n"},
+      {gateway("/v3/maintenance/alarm", R"({"action":1,"memberID":7,"alarm":2})"),
+       R"({"alarms":[{"memberID":"7","alarm":"CORRUPT"}]})"
+       "\n"},
+      {kEtcdctl + "alarm list", "memberID:7 alarm:CORRUPT \n"},
+      {kEtcdctl + "put k w", "Error: etcdserver: corrupt cluster\n"},
+      {kEtcdctl + "del k", "Error: etcdserver: corrupt cluster\n"},
+      {kEtcdctl + "alarm disarm", "memberID:7 alarm:CORRUPT \n"},
       {kEtcdctl + "get k", "k\nv\n"},
   });
 }

@@ -394,6 +394,28 @@ TEST_CASE("etcdctl move-leader: each member in turn, and no write fails meanwhil
   CHECK(done > 20);
 }
 
+TEST_CASE("over the quota: puts are refused with the way out, and it ends by itself") {
+  TestCluster cluster(Mode::kCp, 3, {"--quota-backend-bytes=2MiB"});
+  wait_serving(cluster, 3);
+  RunResult put;
+  for (int i = 0; i < 300 && put.exit <= 0; ++i) {
+    put = cluster.run({"put", "k", std::string(100'000, 'x'), "--node=n2"});
+  }
+  INFO(put.err);
+  CHECK(put.exit == 4);
+  CHECK(contains(put.err, "over its quota"));
+  CHECK(contains(cluster.run({"status"}).out + cluster.run({"status"}).err, "quota"));
+  CHECK(cluster.run({"get", "ready"}).exit == 0);
+  const RunResult deleted = cluster.run({"del", "k"});
+  INFO(deleted.out, deleted.err);
+  REQUIRE(deleted.exit == 0);
+  const std::size_t at = deleted.out.find("revision ") + 9;
+  const std::string revision = deleted.out.substr(at, deleted.out.find(',', at) - at);
+  CHECK(cluster.run({"compact", revision}).exit == 0);
+  CHECK(cluster.run_until_ok({"put", "k", "v"}).exit == 0);
+  CHECK(cluster.run({"serve", "--mode=ap", "--quota-backend-bytes=1"}).exit == 2);
+}
+
 TEST_CASE("an AP node says that it grants no leases, and why not locks") {
   TestCluster cluster(Mode::kAp, 1);
   const RunResult refused = cluster.run({"lease", "grant", "60"});

@@ -192,6 +192,7 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                        "elected",
                                        "leader moved",
                                        "leases ended",
+                                       "alarm raised",
                                        "write repeated with its request id",
                                        "watches resumed",
                                        "watches canceled",

@@ -35,6 +35,7 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   if (options.rot) kinds_.emplace_back("rotten log", [this] { strike_damage("rot"); });
   offer(options.backup, "restored backup", &Faults::strike_backup);
   offer(options.moves, "leader moved", &Faults::strike_move);
+  offer(options.alarms, "alarm", &Faults::strike_alarm);
 }
 
 void Faults::start() {
@@ -300,6 +301,33 @@ void Faults::strike_move() {
       if (reply.outcome == Outcome::kUnknown) counters_.add("leader moved, or not");
     });
   }
+}
+
+// Raised by hand, once, so it stays until it is cleared. That is said again and again: the one that
+// raises it may be late.
+void Faults::strike_alarm() {
+  if (alarm_) return;
+  alarm_ = nodes_[static_cast<std::size_t>(pick())]->id();
+  set_alarm(AlarmRequest::Action::kRaise);
+  world_.after(some(0, 500 * kMillisecond), [this] { clear_alarm(); });
+}
+
+void Faults::clear_alarm() {
+  set_alarm(AlarmRequest::Action::kClear);
+  world_.after(200 * kMillisecond, [this] { clear_alarm(); });
+}
+
+void Faults::set_alarm(AlarmRequest::Action action) {
+  SimNode& node = *nodes_[static_cast<std::size_t>(pick())];
+  if (!node.running()) return;
+  Request request;
+  request.body = AlarmRequest{
+      .action = action, .member = alarm_, .type = AlarmType::kNoSpace, .by_itself = false};
+  node.submit(std::move(request), [this, action](const Reply& reply) {
+    if (reply.outcome == Outcome::kOk && action == AlarmRequest::Action::kRaise) {
+      counters_.add("alarm raised");
+    }
+  });
 }
 
 void Faults::strike_sync_error() {

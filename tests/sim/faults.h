@@ -67,6 +67,9 @@ class Faults {
   void strike_sync_error();
   void strike_no_space();
   void strike_move();
+  void strike_alarm();
+  void clear_alarm();
+  void set_alarm(AlarmRequest::Action action);
   std::vector<std::vector<int>> split();
 
   World& world_;
@@ -83,6 +86,7 @@ class Faults {
   std::uint64_t struck_ = 0;
   bool disks_were_lost_ = false;
   bool stopped_ = false;
+  MemberId alarm_;
 };
 
 }  // namespace capstan::sim

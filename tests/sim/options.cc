@@ -92,6 +92,7 @@ Options draw_options(Mode mode, Rng& rng) {
     o.compare_interval = one_of<Micros>(rng, {100, 1'000, 10'000}) * kMillisecond;
     o.lease_holders = one_of(rng, {0, 0, 1, 3});
     o.moves = rng.chance(0.3);
+    o.alarms = rng.chance(0.2);
   }
   return o;
 }
@@ -167,6 +168,7 @@ std::string to_text(const Options& o) {
   flag("restart", o.restart);
   flag("sync_error", o.sync_error);
   flag("moves", o.moves);
+  flag("alarms", o.alarms);
   flag("no_space", o.no_space);
   return text;
 }

@@ -184,6 +184,8 @@ Reply FakeHandler::reply_to(const Request& request) {
       .cluster = kCluster, .member = kSelf, .revision = Revision{revision_}, .term = Term{2}};
   if (compacts) {
     reply.body = CompactResult{};
+  } else if (const auto* alarm = std::get_if<AlarmRequest>(&request.body)) {
+    reply.body = AlarmResult{{{alarm->member, alarm->type}}};
   } else if (std::holds_alternative<DefragmentRequest>(request.body)) {
     reply.body = DefragmentResult{};
   } else if (std::holds_alternative<MoveLeaderRequest>(request.body)) {
