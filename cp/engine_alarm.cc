@@ -50,8 +50,7 @@ std::string Engine::State::alarm_text(const MemberAlarm& alarm) const {
   }
   return who +
          " is over its quota (--quota-backend-bytes): puts are refused. Delete keys and compact, "
-         "and it "
-         "takes writes again by itself.";
+         "and it takes writes again by itself.";
 }
 
 std::string Engine::State::alarms_text(AlarmType type) const {
