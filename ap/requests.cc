@@ -21,8 +21,7 @@ std::optional<Reply> no_leases() {
       Reason::kNotSupported,
       "refused: leases are not in this build for AP mode. Not applied; put without a lease works. "
       "Lock and elect, which need them, have no honest meaning in AP mode, where both sides of a "
-      "cut "
-      "would be granted the same: use CP mode.");
+      "cut would be granted the same: use CP mode.");
 }
 
 bool is_about_leases(const RequestBody& body) {

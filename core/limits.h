@@ -33,7 +33,8 @@ inline constexpr std::size_t kConnectionsMax = 10'000;
 inline constexpr std::size_t kClientWriteQueueBytesMax = 64 * 1024 * 1024;  // per connection
 inline constexpr std::size_t kPendingRequestsMax = 200'000;                 // per node
 
-// Leases, in seconds
+// Leases; times to live in seconds
+inline constexpr std::size_t kKeepAlivesMax = 200'000;  // of one stream, not taken by its reader
 inline constexpr std::int64_t kLeaseTtlMin = 2;
 inline constexpr std::int64_t kLeaseTtlMax = 9'000'000'000;  // as etcd
 

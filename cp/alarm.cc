@@ -7,7 +7,6 @@
 #include "core/check.h"
 #include "core/coding.h"
 #include "core/hash.h"
-#include "cp/txn.h"
 
 namespace capstan::cp {
 namespace {
@@ -15,14 +14,9 @@ namespace {
 constexpr std::uint8_t kFormat = 1;
 constexpr ByteView kKey = "cp/alarms";  // in Space::kMeta
 
-bool takes_space(const Command& command) {
-  if (const auto* txn = std::get_if<TxnRequest>(&command.body)) return puts_something(*txn);
-  return std::holds_alternative<PutView>(command.body) ||
-         std::holds_alternative<LeaseGrantRequest>(command.body);
-}
-
+// Of what a client asks for.
 bool changes_something(const Command& command) {
-  return takes_space(command) || std::holds_alternative<TxnRequest>(command.body) ||
+  return takes_space(command.body) || std::holds_alternative<TxnRequest>(command.body) ||
          std::holds_alternative<DeleteRangeRequest>(command.body) ||
          std::holds_alternative<CompactRequest>(command.body) ||
          std::holds_alternative<LeaseRevokeRequest>(command.body);
@@ -87,9 +81,9 @@ bool Alarms::any(AlarmType type) const {
   return std::ranges::any_of(alarms_, [type](const auto& row) { return row.first.type == type; });
 }
 
-bool Alarms::raised_by_itself(MemberId member, AlarmType type) const {
+std::optional<bool> Alarms::raised_by_itself(MemberId member, AlarmType type) const {
   const auto at = alarms_.find({member, type});
-  return at != alarms_.end() && at->second;
+  return at != alarms_.end() ? std::optional(at->second) : std::nullopt;
 }
 
 std::optional<Refusal> Alarms::refusal(const Command& command) const {
@@ -97,7 +91,7 @@ std::optional<Refusal> Alarms::refusal(const Command& command) const {
   if (any(AlarmType::kCorrupt) && changes_something(command)) {
     return Refusal{Reason::kCorrupt, "the alarm CORRUPT is raised"};
   }
-  if (any(AlarmType::kNoSpace) && takes_space(command)) {
+  if (any(AlarmType::kNoSpace) && takes_space(command.body)) {
     return Refusal{Reason::kNoSpace, "the alarm NOSPACE is raised"};
   }
   return std::nullopt;

@@ -3,7 +3,7 @@
 //
 //   NOSPACE  over the quota: puts, transactions that put and grants are refused; what frees space
 //            goes on
-//   CORRUPT  raised by hand only: every change is refused
+//   CORRUPT  raised by hand only: every change a client asks for is refused
 //
 // Source etcd v3 API
 #pragma once
@@ -28,8 +28,8 @@ class Alarms {
   AlarmResult list(MemberId member, AlarmType type) const;
 
   bool any(AlarmType type) const;
-  // Did this member raise it by itself?
-  bool raised_by_itself(MemberId member, AlarmType type) const;
+  // Did this member raise it by itself? nullopt: it is not raised.
+  std::optional<bool> raised_by_itself(MemberId member, AlarmType type) const;
   // Why a command may not be applied now.
   std::optional<Refusal> refusal(const Command& command) const;
   // One number of all of them.

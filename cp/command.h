@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "core/coding.h"
+#include "core/overloaded.h"
 #include "core/request.h"
 #include "core/time.h"
 #include "core/types.h"
@@ -46,6 +47,9 @@ struct Command {
       body;
 };
 
+// True if a branch holds a put.
+bool puts_something(const TxnRequest& txn);
+
 // `body` is a write (core/request.h, is_write; asserted), of a lease's grant with its id and a time
 // to live within the limits. Whether a compaction is physical is no part of it: that concerns only
 // the node that was asked.
@@ -53,14 +57,15 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
 std::string encode_command(const LeaseTime& time);
 std::string encode_command(const LeaseExpiry& expiry);
 
-// A request, or the body of a command. Of these a node takes more though it has little space left.
+// A request, or the body of a command: what a node with no room for more refuses.
 template <class Body>
-bool frees_space(const Body& body) {
-  return std::holds_alternative<DeleteRangeRequest>(body) ||
-         std::holds_alternative<CompactRequest>(body) ||
-         std::holds_alternative<LeaseRevokeRequest>(body) ||
-         std::holds_alternative<LeaseKeepAliveRequest>(body) ||
-         std::holds_alternative<AlarmRequest>(body);
+bool takes_space(const Body& body) {
+  return std::visit(
+      Overloaded{[](const PutView&) { return true; }, [](const PutRequest&) { return true; },
+                 [](const LeaseGrantRequest&) { return true; },
+                 [](const TxnRequest& txn) { return puts_something(txn); },
+                 [](const auto&) { return false; }},
+      body);
 }
 // What makes a lease last from now on: the log must know what time it is.
 template <class Body>

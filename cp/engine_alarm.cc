@@ -19,11 +19,13 @@ std::uint64_t Engine::State::space_taken() const { return base.bytes_live() + ta
 void Engine::State::watch_quota() {
   if (config.quota_bytes == 0 || now.monotonic < quota_looked_at + kLookEvery || stopping) return;
   quota_looked_at = now.monotonic;
-  const bool raised = machine.alarms().raised_by_itself(config.self, AlarmType::kNoSpace);
+  const std::optional<bool> ours =
+      machine.alarms().raised_by_itself(config.self, AlarmType::kNoSpace);
+  const bool raised = ours.has_value();
   const std::uint64_t taken = space_taken();
   const bool over = taken > config.quota_bytes;
   const bool room = taken < config.quota_bytes - config.quota_bytes / kRoom;
-  if (raised ? !room : !over) return;
+  if (raised ? !*ours || !room : !over) return;
   if (over && !raft->is_leader() && Mutants::on(Mutant::kQuotaAtLeaderOnly)) return;
   trace(Level::kWarn, raised ? "quota_room" : "quota_exceeded",
         config.name + ": the keys take " + std::to_string(taken) + " bytes, the quota is " +
@@ -44,7 +46,7 @@ std::string Engine::State::alarm_text(const MemberAlarm& alarm) const {
     return "the alarm CORRUPT of " + who +
            " is raised: every change is refused until it is disarmed (etcdctl alarm disarm).";
   }
-  if (!machine.alarms().raised_by_itself(alarm.member, alarm.type)) {
+  if (!machine.alarms().raised_by_itself(alarm.member, alarm.type).value_or(false)) {
     return "the alarm NOSPACE of " + who +
            " is raised by hand: puts are refused until it is disarmed (etcdctl alarm disarm).";
   }

@@ -27,6 +27,9 @@
 
 namespace capstan::cp {
 
+inline constexpr Micros kResendAfter = 200 * kMillisecond;
+inline constexpr std::string_view kNotApplied = " Not applied; safe to retry.";
+
 struct Engine::State {
   struct Write;
 
@@ -51,7 +54,6 @@ struct Engine::State {
   void submit_read(Request request, Answer answer);
   void give_work();
   void give_writes_as_leader();
-  void forward_writes();
   void give_reads();
   void apply(const Entry& entry);
   void answer_write(const Applied& applied, Index index);
@@ -62,11 +64,14 @@ struct Engine::State {
   void expire();
   void expire_writes();
   void expire_reads();
+
+  // ---- engine_forward.cc
+  void forward_writes();
+  void resend_forwards(bool all);
   void on_forward(MemberId from, Term term, const Forward& forward);
   void on_forward_refused(const ForwardRefused& refused);
   void on_read_request(MemberId from, Term term, const ReadRequest& request);
   void on_read_reply(const ReadReply& reply);
-  void resend_forwards(bool all);
 
   // ---- engine_compaction.cc
   void hold_physical(Write write, Reply reply);

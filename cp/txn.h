@@ -16,8 +16,6 @@ namespace capstan::cp {
 
 // True if no branch holds a put or a delete.
 bool is_read_only(const TxnRequest& txn);
-// True if a branch holds a put.
-bool puts_something(const TxnRequest& txn);
 // True if it holds ranges only, each of which may be served from local state.
 bool is_serializable(const TxnRequest& txn);
 

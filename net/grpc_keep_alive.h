@@ -1,12 +1,13 @@
 // LeaseKeepAlive, etcd's stream of signs of life: one reply for each request, in their order. What
 // goes wrong ends the stream, and the client asks again; that a lease is not there is no wrong, but
-// a time to live of 0.
+// a time to live of 0. Replies that are not taken are bounded.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "net/grpc_stream.h"
 #include "net/handler.h"
@@ -29,7 +30,9 @@ class GrpcKeepAlive final : public GrpcStream {
   // Held by whoever answers, too, who may come when we are gone.
   struct Asked {
     std::function<void()> ready;
-    std::optional<Reply> reply;
+    bool answered = false;
+    std::string message;       // the reply, ready to be sent
+    std::optional<End> wrong;  // in its place
   };
   Handler& handler_;
   std::function<void()> ready_;

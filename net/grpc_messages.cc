@@ -11,7 +11,7 @@
 
 #include "core/check.h"
 #include "core/limits.h"
-#include "net/grpc_text.h"
+#include "net/grpc_arena.h"
 
 namespace capstan::net {
 
@@ -167,24 +167,6 @@ Result<RequestBody> as_body(Result<T> result) {
   return RequestBody{std::move(*result)};
 }
 
-// An arena whose first block is reused: a small request costs no allocation of its own but for long
-// keys and values, and those are moved into the request.
-class ScratchArena {
- public:
-  ScratchArena() : arena_(options(block_)) {}
-  Arena* get() { return &arena_; }
-
- private:
-  static google::protobuf::ArenaOptions options(std::array<char, 4096>& block) {
-    google::protobuf::ArenaOptions out;
-    out.initial_block = block.data();
-    out.initial_block_size = block.size();
-    return out;
-  }
-  alignas(16) std::array<char, 4096> block_;
-  Arena arena_;
-};
-
 bool parsed(google::protobuf::Message& message, ByteView bytes) {
   return message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
 }
@@ -289,235 +271,6 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
   return fail(ErrorCode::kInvalid, "no such method");
 }
 
-// ---- Replies ------------------------------------------------------------------------------------
-
-void fill(pb::ResponseHeader& to, const ReplyHeader& header) {
-  to.set_cluster_id(header.cluster.value);
-  to.set_member_id(header.member.value);
-  to.set_revision(static_cast<std::int64_t>(header.revision.value));
-  to.set_raft_term(header.term.value);
-}
-
-void fill(mvccpb::KeyValue& to, KeyValue& kv) {
-  to.set_key(std::move(kv.key));
-  to.set_create_revision(static_cast<std::int64_t>(kv.create_revision.value));
-  to.set_mod_revision(static_cast<std::int64_t>(kv.mod_revision.value));
-  to.set_version(static_cast<std::int64_t>(kv.version));
-  to.set_value(std::move(kv.value));
-  to.set_lease(kv.lease);
-}
-
-void fill(mvccpb::Event& to, WatchEvent& event) {
-  to.set_type(event.deleted ? mvccpb::Event::DELETE : mvccpb::Event::PUT);
-  fill(*to.mutable_kv(), event.kv);
-  if (event.prev) fill(*to.mutable_prev_kv(), *event.prev);
-}
-
-void fill(pb::RangeResponse& to, RangeResult& result) {
-  to.mutable_kvs()->Reserve(static_cast<int>(result.kvs.size()));
-  for (KeyValue& kv : result.kvs) fill(*to.add_kvs(), kv);
-  to.set_more(result.more);
-  to.set_count(result.count);
-}
-
-void fill(pb::PutResponse& to, PutResult& result) {
-  if (result.prev) fill(*to.mutable_prev_kv(), *result.prev);
-}
-
-void fill(pb::DeleteRangeResponse& to, DeleteRangeResult& result) {
-  to.set_deleted(result.deleted);
-  for (KeyValue& kv : result.prevs) fill(*to.add_prev_kvs(), kv);
-}
-
-void fill(pb::CompactionResponse&, CompactResult&) {}  // its header says all
-
-void fill(pb::HashResponse& to, HashResult& result) { to.set_hash(result.hash); }
-
-void fill(pb::HashKVResponse& to, HashResult& result) {
-  to.set_hash(result.hash);
-  to.set_compact_revision(static_cast<std::int64_t>(result.compacted.value));
-}
-
-void fill(pb::LeaseGrantResponse& to, LeaseGrantResult& result) {
-  to.set_id(result.id);
-  to.set_ttl(result.ttl);
-}
-
-void fill(pb::LeaseRevokeResponse&, LeaseRevokeResult&) {}
-
-void fill(pb::LeaseKeepAliveResponse& to, LeaseKeepAliveResult& result) {
-  to.set_id(result.id);
-  to.set_ttl(result.ttl);
-}
-
-void fill(pb::LeaseTimeToLiveResponse& to, LeaseTimeToLiveResult& result) {
-  to.set_id(result.id);
-  to.set_ttl(result.ttl);
-  to.set_grantedttl(result.granted_ttl);
-  for (std::string& key : result.keys) to.add_keys(std::move(key));
-}
-
-void fill(pb::LeaseLeasesResponse& to, LeasesResult& result) {
-  for (const std::int64_t id : result.ids) to.add_leases()->set_id(id);
-}
-
-void fill(pb::MoveLeaderResponse&, MoveLeaderResult&) {}
-void fill(pb::DefragmentResponse&, DefragmentResult&) {}
-
-void fill(pb::AlarmResponse& to, AlarmResult& result) {
-  for (const MemberAlarm& alarm : result.alarms) {
-    pb::AlarmMember& each = *to.add_alarms();
-    each.set_memberid(alarm.member.value);
-    each.set_alarm(static_cast<pb::AlarmType>(alarm.type));
-  }
-}
-
-void fill(pb::TxnResponse& to, TxnResult& result);
-
-void fill(pb::ResponseOp& to, ResponseOp& op) {
-  const auto revision = static_cast<std::int64_t>(op.revision.value);
-  if (auto* range = std::get_if<RangeResult>(&op.result)) {
-    fill(*to.mutable_response_range(), *range);
-    to.mutable_response_range()->mutable_header()->set_revision(revision);
-  } else if (auto* put = std::get_if<PutResult>(&op.result)) {
-    fill(*to.mutable_response_put(), *put);
-    to.mutable_response_put()->mutable_header()->set_revision(revision);
-  } else if (auto* erased = std::get_if<DeleteRangeResult>(&op.result)) {
-    fill(*to.mutable_response_delete_range(), *erased);
-    to.mutable_response_delete_range()->mutable_header()->set_revision(revision);
-  } else if (auto* txn = std::get_if<TxnResult>(&op.result)) {
-    fill(*to.mutable_response_txn(), *txn);
-    to.mutable_response_txn()->mutable_header()->set_revision(revision);
-  }
-}
-
-void fill(pb::TxnResponse& to, TxnResult& result) {
-  to.set_succeeded(result.succeeded);
-  for (ResponseOp& op : result.responses) fill(*to.add_responses(), op);
-}
-
-// "node2 not heard for 4.1 s", of a replica that goes on without some of the others.
-std::string missing_text(const StatusResult& status) {
-  std::string names;
-  for (const PeerStatus& peer : status.peers) {
-    if (!peer.self && !peer.reachable) names += (names.empty() ? "" : " ") + peer.name;
-  }
-  return names + " not heard for " + seconds_text(status.alone_for) +
-         ": writes stay here until the heal";
-}
-
-// In AP every node is its own leader and the term is 1 (docs/consistency.md); CP says what it
-// knows, and etcd's tools want an entry in `errors` when there is no leader. A cut is one in AP
-// too: nothing else in etcd's reply could show it.
-void fill(pb::StatusResponse& to, StatusResult& status) {
-  const bool ap = status.mode == Mode::kAp;
-  to.set_version(std::string(kEtcdVersion));
-  // What the keys take, as etcd's: the log is allocated ahead and not part of it. etcd's file is
-  // never empty, and tools divide by its size.
-  const std::uint64_t in_use =
-      std::max<std::uint64_t>(status.base_live_bytes + status.table_bytes, 1);
-  to.set_dbsize(
-      static_cast<std::int64_t>(std::max(status.base_bytes + status.table_bytes, in_use)));
-  to.set_dbsizeinuse(static_cast<std::int64_t>(in_use));
-  to.set_leader(ap ? status.id.value : status.leader.value);
-  to.set_raftindex(ap ? status.revision.value : status.committed);
-  to.set_raftterm(ap ? 1 : status.term);
-  to.set_raftappliedindex(ap ? status.revision.value : status.applied);
-  if (!ap && !status.leader) to.add_errors("etcdserver: no leader");
-  if (ap && status.alone_for >= 0) to.add_errors(missing_text(status));
-  for (std::string& error : status.errors) to.add_errors(std::move(error));
-}
-
-void fill(pb::MemberListResponse& to, MembersResult& result) {
-  for (PeerStatus& peer : result.members) {
-    pb::Member& member = *to.add_members();
-    member.set_id(peer.id.value);
-    member.set_name(std::move(peer.name));
-    member.add_peerurls("http://" + peer.peer_address);
-    for (std::string& url : peer.client_urls) member.add_clienturls(std::move(url));
-  }
-}
-
-// Appends a gRPC message: prefix and bytes. `bytes` is what ByteSizeLong() has just said.
-void append_message(const google::protobuf::Message& message, std::size_t bytes, std::string& out) {
-  // protobuf's bound; the engine's bounds are lower
-  CAPSTAN_ASSERT(bytes < std::size_t{1} << 31);
-  const std::size_t at = out.size();
-  out.resize(at + kGrpcPrefixBytes + bytes);
-  write_grpc_prefix(out.data() + at, static_cast<std::uint32_t>(bytes));
-  message.SerializeWithCachedSizesToArray(
-      reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
-}
-
-std::string as_json(const google::protobuf::Message& message) {
-  std::string out;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &out, options);
-  CAPSTAN_ASSERT(status.ok());
-  return out;
-}
-
-// Calls `use` with the reply as its protobuf message. The body is of the method's kind: the handler
-// answers what was asked.
-template <class M, class Body, class Use>
-void with(Reply& reply, Use use) {
-  ScratchArena arena;
-  M* message = Arena::CreateMessage<M>(arena.get());
-  // etcd 3.4 leaves it out where it says nothing of keys.
-  if constexpr (requires { message->mutable_header(); }) {
-    fill(*message->mutable_header(), reply.header);
-  }
-  if (Body* body = std::get_if<Body>(&reply.body)) fill(*message, *body);
-  use(*message);
-}
-
-template <class Use>
-void with_message(GrpcMethod method, Reply& reply, Use use) {
-  switch (method) {
-    case GrpcMethod::kRange:
-      return with<pb::RangeResponse, RangeResult>(reply, use);
-    case GrpcMethod::kPut:
-      return with<pb::PutResponse, PutResult>(reply, use);
-    case GrpcMethod::kDeleteRange:
-      return with<pb::DeleteRangeResponse, DeleteRangeResult>(reply, use);
-    case GrpcMethod::kTxn:
-      return with<pb::TxnResponse, TxnResult>(reply, use);
-    case GrpcMethod::kCompact:
-      return with<pb::CompactionResponse, CompactResult>(reply, use);
-    case GrpcMethod::kHash:
-      return with<pb::HashResponse, HashResult>(reply, use);
-    case GrpcMethod::kHashKv:
-      return with<pb::HashKVResponse, HashResult>(reply, use);
-    case GrpcMethod::kLeaseGrant:
-      return with<pb::LeaseGrantResponse, LeaseGrantResult>(reply, use);
-    case GrpcMethod::kLeaseRevoke:
-      return with<pb::LeaseRevokeResponse, LeaseRevokeResult>(reply, use);
-    case GrpcMethod::kLeaseKeepAlive:
-      return with<pb::LeaseKeepAliveResponse, LeaseKeepAliveResult>(reply, use);
-    case GrpcMethod::kLeaseTimeToLive:
-      return with<pb::LeaseTimeToLiveResponse, LeaseTimeToLiveResult>(reply, use);
-    case GrpcMethod::kLeaseLeases:
-      return with<pb::LeaseLeasesResponse, LeasesResult>(reply, use);
-    case GrpcMethod::kMoveLeader:
-      return with<pb::MoveLeaderResponse, MoveLeaderResult>(reply, use);
-    case GrpcMethod::kDefragment:
-      return with<pb::DefragmentResponse, DefragmentResult>(reply, use);
-    case GrpcMethod::kAlarm:
-      return with<pb::AlarmResponse, AlarmResult>(reply, use);
-    case GrpcMethod::kStatus:
-      return with<pb::StatusResponse, StatusResult>(reply, use);
-    case GrpcMethod::kMemberList:
-      return with<pb::MemberListResponse, MembersResult>(reply, use);
-    case GrpcMethod::kHealthCheck:
-    case GrpcMethod::kWatch:
-    case GrpcMethod::kUnknown:
-      break;
-  }
-  constexpr bool kAnswersMethod = false;
-  CAPSTAN_ASSERT(kAnswersMethod);
-}
-
 struct NamedMethod {
   std::string_view path;
   std::string_view gateway;  // behind /v3 or /v3beta
@@ -580,12 +333,6 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json) {
   return decode(method, json, from_json);
 }
 
-void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
-  with_message(method, reply, [&out](const google::protobuf::Message& message) {
-    append_message(message, message.ByteSizeLong(), out);
-  });
-}
-
 namespace {
 
 Result<WatchAsked> decode_watch(ByteView bytes, Parse parse) {
@@ -605,16 +352,6 @@ Result<WatchAsked> decode_watch(ByteView bytes, Parse parse) {
   return WatchAsked{};
 }
 
-void fill(pb::WatchResponse& to, WatchMessage& message) {
-  fill(*to.mutable_header(), message.header);
-  to.set_watch_id(message.id);
-  to.set_created(message.created);
-  to.set_canceled(message.canceled);
-  to.set_cancel_reason(std::move(message.cancel_reason));
-  to.set_compact_revision(static_cast<std::int64_t>(message.compacted.value));
-  for (WatchEvent& event : message.events) fill(*to.add_events(), event);
-}
-
 }  // namespace
 
 Result<bool> asks_health_of_all(ByteView protobuf) {
@@ -625,57 +362,10 @@ Result<bool> asks_health_of_all(ByteView protobuf) {
   return message.service().empty();
 }
 
-void encode_health(bool serving, std::string& out) {
-  using Response = grpc::health::v1::HealthCheckResponse;
-  Response message;
-  message.set_status(serving ? Response::SERVING : Response::NOT_SERVING);
-  append_message(message, message.ByteSizeLong(), out);
-}
-
 Result<WatchAsked> decode_watch_asked(ByteView protobuf) {
   return decode_watch(protobuf, from_protobuf);
 }
 
 Result<WatchAsked> decode_watch_json(ByteView json) { return decode_watch(json, from_json); }
-
-std::string encode_watch_json(WatchMessage& message) {
-  ScratchArena arena;
-  auto* to = Arena::CreateMessage<pb::WatchResponse>(arena.get());
-  fill(*to, message);
-  return as_json(*to);
-}
-
-void encode_watch_message(WatchMessage& message, std::string& out) {
-  ScratchArena arena;
-  auto* to = Arena::CreateMessage<pb::WatchResponse>(arena.get());
-  fill(*to, message);
-  const std::size_t bytes = to->ByteSizeLong();
-  if (!message.may_split || bytes <= kGrpcMessageBytesMax) return append_message(*to, bytes, out);
-  // Events one by one into parts of at most that size; a single one is not divided.
-  auto* part = Arena::CreateMessage<pb::WatchResponse>(arena.get());
-  *part->mutable_header() = to->header();
-  part->set_watch_id(to->watch_id());
-  std::size_t part_bytes = 0;
-  for (mvccpb::Event& event : *to->mutable_events()) {
-    const std::size_t event_bytes = event.ByteSizeLong() + 16;
-    if (part->events_size() > 0 && part_bytes + event_bytes > kGrpcMessageBytesMax - 1024) {
-      part->set_fragment(true);
-      append_message(*part, part->ByteSizeLong(), out);
-      part->set_fragment(false);
-      part->clear_events();
-      part_bytes = 0;
-    }
-    part_bytes += event_bytes;
-    part->add_events()->Swap(&event);
-  }
-  append_message(*part, part->ByteSizeLong(), out);
-}
-
-std::string encode_etcd_json(GrpcMethod method, Reply& reply) {
-  std::string out;
-  with_message(method, reply,
-               [&out](const google::protobuf::Message& message) { out = as_json(message); });
-  return out;
-}
 
 }  // namespace capstan::net

@@ -4,9 +4,8 @@
 
 #include <string>
 
-#include "cp/state_machine.h"
 #include "tests/cp/cp_cluster.h"
-#include "tests/support/memory_base.h"
+#include "tests/cp/machine_store.h"
 #include "tests/support/request_ops.h"
 
 using namespace capstan;
@@ -21,15 +20,7 @@ AlarmRequest alarm(Action action, AlarmType type, std::uint64_t member = 7) {
   return {.action = action, .member = {member}, .type = type, .by_itself = false};
 }
 
-struct Store {
-  test::MemoryBase base;
-  Table table{base};
-  StateMachine machine{table};
-  std::uint64_t sequence = 0;
-
-  Applied run(const RequestBody& body) {
-    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, {}, body), {1});
-  }
+struct Store : test::MachineStore {
   Reason refused(const RequestBody& body) {
     const Applied done = run(body);
     return done.refusal ? done.refusal->reason : Reason::kNone;
@@ -96,8 +87,9 @@ TEST_CASE("alarm: a checkpoint holds them, with who raised them") {
   CHECK(other.alarms().list({}, AlarmType::kNone).alarms.size() == 2);
   CHECK(other.alarms().list({1}, AlarmType::kNone).alarms.size() == 1);
   CHECK(other.alarms().list({}, AlarmType::kCorrupt).alarms.front().member == MemberId{7});
-  CHECK(other.alarms().raised_by_itself({1}, AlarmType::kNoSpace));
-  CHECK(!other.alarms().raised_by_itself({7}, AlarmType::kCorrupt));
+  CHECK(other.alarms().raised_by_itself({1}, AlarmType::kNoSpace) == true);
+  CHECK(other.alarms().raised_by_itself({7}, AlarmType::kCorrupt) == false);
+  CHECK(!other.alarms().raised_by_itself({7}, AlarmType::kNoSpace).has_value());
 }
 
 TEST_CASE("engine: over the quota of any member puts are refused, until there is room again") {
@@ -140,4 +132,22 @@ TEST_CASE("engine: what was raised by hand stays until it is cleared by hand") {
   const auto clear = alarm(Action::kClear, AlarmType::kNoSpace, 1);
   CHECK(cluster.wait(cluster.submit(leader % 3 + 1, clear)).outcome == Outcome::kOk);
   CHECK(cluster.put_now(leader, "k", "v").outcome == Outcome::kOk);
+  cluster.wait(cluster.submit(leader, alarm(Action::kRaise, AlarmType::kCorrupt, 1)));
+  const Reply corrupt = cluster.put_now(leader % 3 + 1, "k", "v");
+  CHECK(corrupt.reason == Reason::kCorrupt);
+  CHECK(corrupt.detail.find("etcdctl alarm disarm") != std::string::npos);
+}
+
+TEST_CASE("engine: over the quota, and the alarm is raised by hand already: nothing more is said") {
+  CpCluster cluster({.members = 1, .quota_bytes = 3000});
+  cluster.elect();
+  cluster.put_now(1, "k", std::string(5000, 'x'));
+  const auto raise = alarm(Action::kRaise, AlarmType::kNoSpace, 1);
+  REQUIRE(cluster.wait(cluster.submit(1, raise)).outcome == Outcome::kOk);
+  cluster.run(200);
+  CHECK(cluster.engine(1).alarms().raised_by_itself(CpCluster::id(1), AlarmType::kNoSpace) ==
+        false);
+  const Index before = cluster.engine(1).applied();
+  cluster.run(500);
+  CHECK(cluster.engine(1).applied() == before);
 }

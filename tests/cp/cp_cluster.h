@@ -121,7 +121,7 @@ class CpCluster {
 
   Micros now() const { return now_.monotonic; }
   // Time passes and nobody turns.
-  void sleep(Micros duration) { now_.monotonic += duration; }
+  void skip(Micros duration) { now_.monotonic += duration; }
   // Looks at, and may swallow, every message: return false to drop it.
   std::function<bool(int from, int to, const cp::Message&)> filter;
   // Messages held by a test and let go later.

@@ -102,7 +102,7 @@ TEST_CASE("engine: a physical compaction that outlasts its time, or its node, is
   CHECK((*stopped)->reason == Reason::kShuttingDown);
 }
 
-TEST_CASE("engine: a full disk takes a compaction, at a follower and at the leader") {
+TEST_CASE("engine: a full disk takes compactions and deletes, at a follower and at the leader") {
   CpCluster cluster(3);
   const int leader = with_history(cluster);
   for (int n = 1; n <= 3; ++n) cluster.disk(n).space = false;
@@ -110,6 +110,13 @@ TEST_CASE("engine: a full disk takes a compaction, at a follower and at the lead
         Outcome::kOk);
   CHECK(cluster.wait(cluster.submit(leader % 3 + 1, CompactRequest{.revision = 6})).outcome ==
         Outcome::kOk);
+  TxnRequest erase;
+  erase.success = {{DeleteRangeRequest{.range = {"k", ""}}}};
+  CHECK(cluster.wait(cluster.submit(leader, erase)).outcome == Outcome::kOk);
+  CHECK(cluster.wait(cluster.submit(leader % 3 + 1, erase)).outcome == Outcome::kOk);
+  TxnRequest put = erase;
+  put.failure = {{PutRequest{.key = "k", .value = "v"}}};
+  CHECK(cluster.wait(cluster.submit(leader, put)).reason == Reason::kNoSpace);
 }
 
 TEST_CASE("engine: a watch that keeps up is not canceled; one that does not, after a second") {

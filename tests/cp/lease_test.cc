@@ -5,9 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "cp/state_machine.h"
 #include "tests/cp/cp_cluster.h"
-#include "tests/support/memory_base.h"
+#include "tests/cp/machine_store.h"
 #include "tests/support/request_ops.h"
 
 using namespace capstan;
@@ -20,15 +19,7 @@ PutRequest leased(std::string key, std::int64_t lease) {
   return {.key = std::move(key), .value = "v", .lease = lease};
 }
 
-struct Store {
-  test::MemoryBase base;
-  Table table{base};
-  StateMachine machine{table};
-  std::uint64_t sequence = 0;
-
-  Applied run(const RequestBody& body, std::string_view request_id = "") {
-    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, request_id, body), {1});
-  }
+struct Store : test::MachineStore {
   void tell(Micros time) { machine.apply(encode_command(LeaseTime{time}), {1}); }
   // What a leader of `term` proposes of a lease as it is now.
   std::string expiry(std::int64_t id, Term term) {
@@ -298,7 +289,7 @@ TEST_CASE("engine: a sign of life that lay waiting while its leader was held up 
   grant(cluster, 1, 1, 2);
   cluster.run(190);
   // Held up for a minute; what came meanwhile is read before time is looked at.
-  cluster.sleep(60 * kSecond);
+  cluster.skip(60 * kSecond);
   const auto kept = cluster.submit(1, LeaseKeepAliveRequest{1});
   CHECK(cluster.wait(kept).outcome == Outcome::kOk);
   CHECK(until_gone(cluster, 1, 1) >= 1'900 * kMillisecond);

@@ -3,8 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "core/random.h"
-#include "cp/state_machine.h"
-#include "tests/support/memory_base.h"
+#include "tests/cp/machine_store.h"
 #include "tests/support/request_ops.h"
 
 using namespace capstan;
@@ -18,15 +17,7 @@ Compare compare(std::string key, CompareTarget target, CompareResult result, std
   return {result, target, {std::move(key), std::move(end)}, number, std::move(value)};
 }
 
-struct Store {
-  test::MemoryBase base;
-  Table table{base};
-  StateMachine machine{table};
-  std::uint64_t sequence = 0;
-
-  Applied run(const RequestBody& body) {
-    return machine.apply(encode_command({{NodeId{1}, 1}, {++sequence}}, {}, body), {1});
-  }
+struct Store : test::MachineStore {
   void put(std::string key, std::string value) {
     run(PutRequest{std::move(key), std::move(value), 0, false, false, false});
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/limits.h"
 #include "net/grpc_server.h"
 #include "tests/net/h2_script.h"
 
@@ -104,6 +105,22 @@ TEST_CASE("grpc keep-alive: what goes wrong ends the stream, behind what went we
   CHECK(keeping.ask(sign_of_life(7)).empty());
   Keeping garbled;
   CHECK(status_of(garbled.ask(grpc_message("\xff")), 1) == "13");
+}
+
+TEST_CASE("grpc keep-alive: who asks and never reads is stopped at some point") {
+  Keeping keeping;
+  keeping.script.handler.defer_answers = true;
+  std::string many;
+  for (int i = 0; i < 2000; ++i) many += sign_of_life(7);
+  REQUIRE(many.size() < 16384);
+  std::string status;
+  std::size_t asked = 0;
+  for (; asked <= kKeepAlivesMax && status.empty(); asked += 2000) {
+    status = status_of(keeping.ask(many), 1);
+  }
+  CHECK(status == "8");
+  CHECK(asked > kKeepAlivesMax);
+  CHECK(keeping.script.handler.waiting() == kKeepAlivesMax);
 }
 
 TEST_CASE("grpc keep-alive: an answer that comes when the client has gone harms nobody") {

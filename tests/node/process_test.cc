@@ -353,12 +353,7 @@ TEST_CASE("capstan lease: granted, kept, shown, ended, and over by itself after 
   for (std::size_t i = 0; i < 3; ++i) cluster.start(i);
   wait_serving(cluster, 3);
   CHECK(cluster.run({"lease", "keep-alive", short_id, "--once"}).exit == 0);
-  RunResult get;
-  for (int i = 0; i < 300 && get.exit != 3; ++i) {
-    get = cluster.run({"get", "brief"});
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  CHECK(get.exit == 3);
+  CHECK(cluster.run_until(3, {"get", "brief"}).exit == 3);
 }
 
 TEST_CASE("etcdctl move-leader: each member in turn, and no write fails meanwhile") {

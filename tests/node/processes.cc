@@ -262,10 +262,10 @@ RunResult TestCluster::run(std::vector<std::string> args) const {
   return run_capstan(std::move(args), {"NO_COLOR=1", "CAPSTAN_ENDPOINTS=" + endpoints()});
 }
 
-RunResult TestCluster::run_until_ok(const std::vector<std::string>& args) const {
+RunResult TestCluster::run_until(int exit, const std::vector<std::string>& args) const {
   const auto deadline = Clock::now() + kPatience;
   RunResult result = run(args);
-  while (result.exit != 0 && Clock::now() < deadline) {
+  while (result.exit != exit && Clock::now() < deadline) {
     // each try is a whole process, so this is no spinning; 20 ms keep two cores for the nodes
     poll(nullptr, 0, 20);
     result = run(args);

@@ -86,8 +86,9 @@ class TestCluster {
 
   // Runs a command against these nodes.
   RunResult run(std::vector<std::string> args) const;
-  // Repeats a command until it exits with 0, for at most a loose 30 s; what it said last.
-  RunResult run_until_ok(const std::vector<std::string>& args) const;
+  // Repeats a command until it exits so, for at most a loose 30 s; what it said last.
+  RunResult run_until(int exit, const std::vector<std::string>& args) const;
+  RunResult run_until_ok(const std::vector<std::string>& args) const { return run_until(0, args); }
 
  private:
   Mode mode_;
