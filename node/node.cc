@@ -219,12 +219,16 @@ void Node::stop(std::function<void()> done) {
 
 // ---- Turns --------------------------------------------------------------------------------------
 
-void Node::Parts::begin_turn(Now now) { machine->begin_turn(now); }
+void Node::Parts::begin_turn(Now now) {
+  turn_over = false;
+  machine->begin_turn(now);
+}
 
 void Node::Parts::end_turn() {
   // what became durable while this turn read its sockets need not wait for the next
   if (disk->ready()) disk->deliver();
   machine->end_turn();
+  turn_over = true;
 }
 
 // ---- Peers --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // What the front door asks of the node: requests, health, the lab's faults.
 #include <algorithm>
+#include <utility>
 
 #include "core/trace.h"
 #include "cp/engine.h"
@@ -17,6 +18,9 @@ void Node::Parts::handle(Request request, Answer answer) {
   const bool about_members = std::holds_alternative<StatusRequest>(request.body) ||
                              std::holds_alternative<MembersRequest>(request.body);
   const Micros begin = loop.now().monotonic;
+  // A call that goes step by step asks for the next while the door writes. That must not wait for a
+  // tick: the next turn begins at once.
+  if (std::exchange(turn_over, false)) loop.defer([] {});
   machine->submit(std::move(request), [this, op, about_members, begin,
                                        answer = std::move(answer)](Reply reply) mutable {
     if (about_members) {

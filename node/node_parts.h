@@ -91,7 +91,8 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   std::unique_ptr<net::PeerTransport> peers;
   std::unique_ptr<net::Door> door;
   net::Timer ticks;
-  bool turning = false;  // added to the loop's turn users
+  bool turning = false;    // added to the loop's turn users
+  bool turn_over = false;  // the machine's part of this turn; what comes now is for the next
 
   std::map<NodeId, std::string> names;  // disks seen behind names
   RequestFigures figures;
