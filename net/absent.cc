@@ -6,23 +6,17 @@ namespace {
 
 struct Row {
   std::string_view prefix;
-  std::string_view sentence;
-  std::string_view in_ap = {};  // empty: the same
-  bool refused_in_ap = false;   // it will never be there in AP mode
+  std::string_view sentence;    // empty: it is there
+  std::string_view in_ap = {};  // it never will be there; empty: as `sentence`
 };
 
 constexpr Row kRows[] = {
-    {"/v3lockpb.Lock/",
-     "locks are not in this build; a transaction that puts a key if its create revision is 0 works",
-     "refused: in AP mode both sides of a cut would be granted the same lock. Not applied. In CP "
-     "mode a transaction that puts a key if its create revision is 0 works.",
-     true},
-    {"/v3electionpb.Election/",
-     "elections are not in this build; a transaction that puts a key if its create revision is 0 "
-     "works",
-     "refused: in AP mode both sides of a cut would elect. Not applied. In CP mode a transaction "
-     "that puts a key if its create revision is 0 works.",
-     true},
+    {"/v3lockpb.Lock/", "",
+     "refused: in AP mode both sides of a cut would be granted the same lock. Not applied. Locks "
+     "are for nodes in CP mode."},
+    {"/v3electionpb.Election/", "",
+     "refused: in AP mode both sides of a cut would elect. Not applied. Elections are for nodes in "
+     "CP mode."},
     {"/etcdserverpb.Watch/", "watch is not in this build for AP mode; get the key again instead"},
     {"/etcdserverpb.Cluster/", "members are fixed at the start in this build"},
     {"/etcdserverpb.Auth/", "users and roles are not in this build"},
@@ -33,10 +27,11 @@ constexpr Row kRows[] = {
 Absence absence_of(std::string_view path, Mode mode) {
   for (const Row& row : kRows) {
     if (!path.starts_with(row.prefix)) continue;
-    const bool ap = mode == Mode::kAp;
+    const bool never = mode == Mode::kAp && !row.in_ap.empty();
+    if (!never && row.sentence.empty()) break;
     Absence out;
-    out.sentence = ap && !row.in_ap.empty() ? row.in_ap : row.sentence;
-    if (ap && row.refused_in_ap) {
+    out.sentence = never ? row.in_ap : row.sentence;
+    if (never) {
       out.code = GrpcCode::kFailedPrecondition;
       out.reason = Reason::kNotInAp;
     }

@@ -16,7 +16,8 @@ struct Absence {
   std::string sentence;
 };
 
-// "/etcdserverpb.Lease/LeaseGrant", of a method that grpc_method_of() does not answer.
+// "/etcdserverpb.Auth/UserAdd": of a method that this build, or a node in this mode, does not
+// answer.
 Absence absence_of(std::string_view path, Mode mode);
 
 }  // namespace capstan::net

@@ -5,8 +5,7 @@
 #include <utility>
 
 #include "core/check.h"
-#include "net/grpc_text.h"
-#include "net/schema/rpc.pb.h"
+#include "net/grpc_protobuf.h"
 
 namespace capstan::net {
 
@@ -14,15 +13,6 @@ namespace {
 
 namespace pb = etcdserverpb;
 using google::protobuf::Arena;
-
-void append_message(const google::protobuf::Message& message, std::string& out) {
-  const std::size_t bytes = message.ByteSizeLong();
-  const std::size_t at = out.size();
-  out.resize(at + kGrpcPrefixBytes + bytes);
-  write_grpc_prefix(out.data() + at, static_cast<std::uint32_t>(bytes));
-  message.SerializeWithCachedSizesToArray(
-      reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
-}
 
 KeyValue to_kv(mvccpb::KeyValue& m) {
   return {.key = std::move(*m.mutable_key()),
@@ -77,7 +67,7 @@ void encode_etcd_request(const PutRequest& request, std::string& out) {
   message.set_prev_kv(request.prev_kv);
   message.set_ignore_value(request.ignore_value);
   message.set_ignore_lease(request.ignore_lease);
-  append_message(message, out);
+  append_message(message, message.ByteSizeLong(), out);
 }
 
 void encode_etcd_request(const RangeRequest& request, std::string& out) {
@@ -96,7 +86,7 @@ void encode_etcd_request(const RangeRequest& request, std::string& out) {
   message.set_max_mod_revision(request.max_mod_revision);
   message.set_min_create_revision(request.min_create_revision);
   message.set_max_create_revision(request.max_create_revision);
-  append_message(message, out);
+  append_message(message, message.ByteSizeLong(), out);
 }
 
 void encode_etcd_request(const DeleteRangeRequest& request, std::string& out) {
@@ -104,7 +94,7 @@ void encode_etcd_request(const DeleteRangeRequest& request, std::string& out) {
   message.set_key(request.range.key);
   message.set_range_end(request.range.end);
   message.set_prev_kv(request.prev_kv);
-  append_message(message, out);
+  append_message(message, message.ByteSizeLong(), out);
 }
 
 bool decode_etcd_reply(GrpcMethod method, ByteView protobuf, GrpcReply& reply) {

@@ -1,9 +1,7 @@
 #include "net/grpc_messages.h"
 
 #include <google/protobuf/arena.h>
-#include <google/protobuf/util/json_util.h>
 #include "net/schema/health.pb.h"
-#include "net/schema/rpc.pb.h"
 
 #include <algorithm>
 #include <array>
@@ -12,6 +10,7 @@
 #include "core/check.h"
 #include "core/limits.h"
 #include "net/grpc_arena.h"
+#include "net/grpc_protobuf.h"
 
 namespace capstan::net {
 
@@ -167,36 +166,15 @@ Result<RequestBody> as_body(Result<T> result) {
   return RequestBody{std::move(*result)};
 }
 
-bool parsed(google::protobuf::Message& message, ByteView bytes) {
-  return message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-}
-
-// JSON is refused with the library's own account of what is wrong.
-Status from_json(google::protobuf::Message& message, ByteView json) {
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = false;
-  const auto status = google::protobuf::util::JsonStringToMessage(
-      google::protobuf::StringPiece(json.data(), json.size()), &message, options);
-  if (status.ok()) return {};
-  return fail(ErrorCode::kMalformed, std::string(status.message()));
-}
-
-Status from_protobuf(google::protobuf::Message& message, ByteView bytes) {
-  if (parsed(message, bytes)) return {};
-  return fail(ErrorCode::kMalformed, "not a valid " + message.GetDescriptor()->name());
-}
-
-using Parse = Status (*)(google::protobuf::Message&, ByteView);
-
 template <class M, class Convert>
-Result<RequestBody> decoded(Parse parse, ByteView bytes, Convert convert) {
+Result<RequestBody> decoded(ParseMessage parse, ByteView bytes, Convert convert) {
   ScratchArena arena;
   M* message = Arena::CreateMessage<M>(arena.get());
   if (Status status = parse(*message, bytes); !status) return std::unexpected(status.error());
   return convert(*message);
 }
 
-Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
+Result<RequestBody> decode(GrpcMethod method, ByteView bytes, ParseMessage parse) {
   switch (method) {
     case GrpcMethod::kRange:
       return decoded<pb::RangeRequest>(parse, bytes,
@@ -264,6 +242,13 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, Parse parse) {
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kUnknown:
+    case GrpcMethod::kLock:
+    case GrpcMethod::kUnlock:
+    case GrpcMethod::kCampaign:
+    case GrpcMethod::kProclaim:
+    case GrpcMethod::kResign:
+    case GrpcMethod::kLeader:
+    case GrpcMethod::kObserve:
       break;
   }
   constexpr bool kAnswersMethod = false;
@@ -297,6 +282,13 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
     {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
     {"/etcdserverpb.Watch/Watch", "/watch", GrpcMethod::kWatch},
+    {"/v3lockpb.Lock/Lock", "/lock/lock", GrpcMethod::kLock},
+    {"/v3lockpb.Lock/Unlock", "/lock/unlock", GrpcMethod::kUnlock},
+    {"/v3electionpb.Election/Campaign", "/election/campaign", GrpcMethod::kCampaign},
+    {"/v3electionpb.Election/Proclaim", "/election/proclaim", GrpcMethod::kProclaim},
+    {"/v3electionpb.Election/Resign", "/election/resign", GrpcMethod::kResign},
+    {"/v3electionpb.Election/Leader", "/election/leader", GrpcMethod::kLeader},
+    {"/v3electionpb.Election/Observe", "/election/observe", GrpcMethod::kObserve},
 };
 
 }  // namespace
@@ -311,6 +303,13 @@ GrpcMethod grpc_method_of(std::string_view path) {
     if (each.path == path) return each.method;
   }
   return GrpcMethod::kUnknown;
+}
+
+std::string_view grpc_path_of(GrpcMethod method) {
+  for (const NamedMethod& each : kMethods) {
+    if (each.method == method) return each.path;
+  }
+  return "";
 }
 
 GrpcMethod gateway_method_of(std::string_view path) {
@@ -335,7 +334,7 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json) {
 
 namespace {
 
-Result<WatchAsked> decode_watch(ByteView bytes, Parse parse) {
+Result<WatchAsked> decode_watch(ByteView bytes, ParseMessage parse) {
   ScratchArena arena;
   auto* message = Arena::CreateMessage<pb::WatchRequest>(arena.get());
   if (Status status = parse(*message, bytes); !status) return std::unexpected(status.error());

@@ -45,15 +45,26 @@ enum class GrpcMethod : std::uint8_t {
   kHealthCheck,     // of gRPC itself; answered by the door
   kWatch,           // a stream; net/grpc_watch.h
   kLeaseKeepAlive,  // a stream of what follows; net/grpc_keep_alive.h
+  // of the services of locks and elections; net/grpc_service.h
+  kLock,
+  kUnlock,
+  kCampaign,
+  kProclaim,
+  kResign,
+  kLeader,
+  kObserve,  // a stream
 };
 
 // "/etcdserverpb.KV/Put" -> kPut.
 GrpcMethod grpc_method_of(std::string_view path);
+std::string_view grpc_path_of(GrpcMethod method);  // "" of kUnknown
 // "/v3/kv/put" (or /v3beta/...) -> kPut.
 GrpcMethod gateway_method_of(std::string_view path);
 
-// `method` is one whose requests are answered one by one: any that this build knows but kWatch
-// and kHealthCheck.
+constexpr bool is_of_services(GrpcMethod method) { return method >= GrpcMethod::kLock; }
+
+// `method` is one whose requests are answered one by one: any that this build knows but kWatch,
+// kHealthCheck and those of the services.
 //   errors  kMalformed  not such a message
 //           kInvalid    a message that asks for what cannot be: the context is the sentence
 Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);

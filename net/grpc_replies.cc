@@ -1,7 +1,5 @@
 // The server's half of net/grpc_messages.h: answers as protobuf and as JSON.
-#include <google/protobuf/util/json_util.h>
 #include "net/schema/health.pb.h"
-#include "net/schema/rpc.pb.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +7,7 @@
 #include "core/check.h"
 #include "net/grpc_arena.h"
 #include "net/grpc_messages.h"
-#include "net/grpc_text.h"
+#include "net/grpc_protobuf.h"
 
 namespace capstan::net {
 
@@ -17,21 +15,7 @@ namespace {
 
 namespace pb = etcdserverpb;
 
-void fill(pb::ResponseHeader& to, const ReplyHeader& header) {
-  to.set_cluster_id(header.cluster.value);
-  to.set_member_id(header.member.value);
-  to.set_revision(static_cast<std::int64_t>(header.revision.value));
-  to.set_raft_term(header.term.value);
-}
-
-void fill(mvccpb::KeyValue& to, KeyValue& kv) {
-  to.set_key(std::move(kv.key));
-  to.set_create_revision(static_cast<std::int64_t>(kv.create_revision.value));
-  to.set_mod_revision(static_cast<std::int64_t>(kv.mod_revision.value));
-  to.set_version(static_cast<std::int64_t>(kv.version));
-  to.set_value(std::move(kv.value));
-  to.set_lease(kv.lease);
-}
+using net::fill;
 
 void fill(mvccpb::Event& to, WatchEvent& event) {
   to.set_type(event.deleted ? mvccpb::Event::DELETE : mvccpb::Event::PUT);
@@ -164,26 +148,6 @@ void fill(pb::MemberListResponse& to, MembersResult& result) {
   }
 }
 
-// Appends a gRPC message: prefix and bytes. `bytes` is what ByteSizeLong() has just said.
-void append_message(const google::protobuf::Message& message, std::size_t bytes, std::string& out) {
-  // protobuf's bound; the engine's bounds are lower
-  CAPSTAN_ASSERT(bytes < std::size_t{1} << 31);
-  const std::size_t at = out.size();
-  out.resize(at + kGrpcPrefixBytes + bytes);
-  write_grpc_prefix(out.data() + at, static_cast<std::uint32_t>(bytes));
-  message.SerializeWithCachedSizesToArray(
-      reinterpret_cast<std::uint8_t*>(out.data() + at + kGrpcPrefixBytes));
-}
-
-std::string as_json(const google::protobuf::Message& message) {
-  std::string out;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &out, options);
-  CAPSTAN_ASSERT(status.ok());
-  return out;
-}
-
 // Calls `use` with the reply as its protobuf message. The body is of the method's kind: the handler
 // answers what was asked.
 template <class M, class Body, class Use>
@@ -238,6 +202,13 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kUnknown:
+    case GrpcMethod::kLock:
+    case GrpcMethod::kUnlock:
+    case GrpcMethod::kCampaign:
+    case GrpcMethod::kProclaim:
+    case GrpcMethod::kResign:
+    case GrpcMethod::kLeader:
+    case GrpcMethod::kObserve:
       break;
   }
   constexpr bool kAnswersMethod = false;

@@ -14,6 +14,7 @@
 #include "net/grpc_call.h"
 #include "net/grpc_keep_alive.h"
 #include "net/grpc_messages.h"
+#include "net/grpc_service.h"
 #include "net/grpc_text.h"
 #include "net/grpc_watch.h"
 #include "net/reasons.h"
@@ -81,6 +82,8 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   void respond(Call& call, const HeaderBlock& headers);
   void answer(std::int32_t stream, Reply reply);
   void open_watch(Call& call);
+  void open_service_call(Call& call);
+  void refuse_absent(Call& call);
   void open_talk(Call& call, std::unique_ptr<GrpcStream> talk);
   std::function<void()> ready_of(const Call& call);
   void take_talk(Call& call, ByteView bytes);
@@ -327,10 +330,7 @@ void GrpcSession::headers_done(Call& call) {
     return refuse(call, GrpcCode::kInternal, "malformed grpc-timeout or capstan-* metadata",
                   Reason::kInvalid);
   }
-  if (call.method == GrpcMethod::kUnknown) {
-    const Absence absence = absence_of(call.path, context().options.mode);
-    return refuse(call, absence.code, absence.sentence, absence.reason);
-  }
+  if (call.method == GrpcMethod::kUnknown) return refuse_absent(call);
   if (!call.encoding.empty()) {
     return refuse(call, GrpcCode::kUnimplemented,
                   "grpc: Decompressor is not installed for grpc-encoding \"" + call.encoding + "\"",
@@ -344,6 +344,7 @@ void GrpcSession::headers_done(Call& call) {
   if (call.method == GrpcMethod::kLeaseKeepAlive) {
     open_talk(call, std::make_unique<GrpcKeepAlive>(context().handler, ready_of(call)));
   }
+  if (is_of_services(call.method)) open_service_call(call);
 }
 
 void GrpcSession::take_data(Call& call, ByteView bytes) {
@@ -421,11 +422,20 @@ void GrpcSession::open_watch(Call& call) {
   options.require_leader = call.wants_leader;
   options.ready = ready_of(call);
   std::unique_ptr<WatchStream> stream = context().handler.watch(std::move(options));
-  if (stream == nullptr) {
-    const Absence absence = absence_of("/etcdserverpb.Watch/Watch", context().options.mode);
-    return refuse(call, absence.code, absence.sentence, absence.reason);
-  }
+  if (stream == nullptr) return refuse_absent(call);
   open_talk(call, std::make_unique<GrpcWatch>(std::move(stream)));
+}
+
+void GrpcSession::open_service_call(Call& call) {
+  if (context().options.mode == Mode::kAp) return refuse_absent(call);
+  open_talk(call, std::make_unique<GrpcService>(context().handler, call.method, ready_of(call)));
+}
+
+void GrpcSession::refuse_absent(Call& call) {
+  const bool known = call.method != GrpcMethod::kUnknown;
+  const Absence absence =
+      absence_of(known ? grpc_path_of(call.method) : call.path, context().options.mode);
+  refuse(call, absence.code, absence.sentence, absence.reason);
 }
 
 void GrpcSession::open_talk(Call& call, std::unique_ptr<GrpcStream> talk) {

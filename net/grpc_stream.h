@@ -17,8 +17,8 @@ class GrpcStream {
 
   // Bytes of the client.
   void receive(ByteView bytes);
-  // Bytes kept of a message that is not whole yet.
-  std::size_t buffered() const { return body_.size(); }
+  // Bytes kept: of a message that is not whole yet, and what some kinds keep of whole ones.
+  virtual std::size_t buffered() const { return body_.size(); }
   // The client has said all it will.
   virtual void half_closed() {}
 
@@ -26,12 +26,7 @@ class GrpcStream {
   virtual bool produce(std::string& out) = 0;
 
   // How the call ends, once everything produced before is sent.
-  struct End {
-    GrpcCode code = GrpcCode::kOk;
-    std::string text;
-    Reason reason = Reason::kInvalid;
-    std::string detail = {};  // ours, beside etcd's text
-  };
+  using End = CallEnd;
   void end(End how);
   const std::optional<End>& ended() const { return end_; }
 

@@ -8,6 +8,7 @@
 
 #include "net/absent.h"
 #include "net/grpc_messages.h"
+#include "net/grpc_service_messages.h"
 #include "net/json_api.h"
 #include "net/reasons.h"
 #include "net/reply_text.h"
@@ -55,6 +56,16 @@ HttpReply gateway_error(GrpcCode code, std::string_view message) {
           .body = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
 }
 
+HttpReply absent(const DoorContext& context, GrpcMethod method) {
+  const Absence absence = absence_of(grpc_path_of(method), context.options.mode);
+  return gateway_error(absence.code, absence.sentence);
+}
+
+// An empty body is an empty message.
+ByteView json_of(const HttpRequest& request) {
+  return request.body.empty() ? ByteView("{}") : ByteView(request.body);
+}
+
 // Header values must stay on one line and in ASCII.
 std::string header_safe(std::string_view text) {
   std::string out(text);
@@ -74,44 +85,83 @@ std::string capstan_headers(const Reply& reply, bool writes, const Handler& hand
   return out;
 }
 
-// Messages of a watch as lines, as etcd's gateway writes them.
-class WatchLines final : public HttpStream {
+// A note that something is ready, to somebody who is named later.
+class ReadyNote {
  public:
-  WatchLines(std::unique_ptr<WatchStream> stream, std::shared_ptr<std::function<void()>> ready)
-      : stream_(std::move(stream)), ready_(std::move(ready)) {}
+  std::function<void()> giver() const {
+    return [to = to_] { (*to)(); };
+  }
+  void give_to(std::function<void()> ready) { *to_ = std::move(ready); }
 
-  std::optional<std::string> next() override {
-    if (last_) return std::exchange(last_, std::nullopt);
-    if (stream_ == nullptr) return std::nullopt;
+ private:
+  std::shared_ptr<std::function<void()>> to_ = std::make_shared<std::function<void()>>([] {});
+};
+
+GrpcStatus stopping() { return grpc_status_of(Outcome::kFailed, Reason::kShuttingDown); }
+
+// Messages as lines, as etcd's gateway writes them.
+class Lines : public HttpStream {
+ public:
+  explicit Lines(ReadyNote note) : note_(std::move(note)) {}
+
+  std::optional<std::string> next() final {
+    if (!over_) {
+      if (std::optional<std::string> json = message()) return "{\"result\":" + *json + "}\n";
+    }
+    return std::exchange(last_, std::nullopt);
+  }
+  bool ended() const final { return over_ && !last_; }
+  void stop() final {
+    if (!over_) end(stopping().code, stopping().text);
+  }
+  void on_ready(std::function<void()> ready) final { note_.give_to(std::move(ready)); }
+
+ protected:
+  // The next message as JSON; nullopt: nothing now, or end() was called.
+  virtual std::optional<std::string> message() = 0;
+  // Nothing more is wanted.
+  virtual void close() = 0;
+
+  void end() {
+    over_ = true;
+    close();
+  }
+  void end(GrpcCode code, std::string_view text) {
+    const nlohmann::ordered_json error{{"grpc_code", static_cast<int>(code)},
+                                       {"http_code", http_status_of(code)},
+                                       {"message", text}};
+    last_ = nlohmann::ordered_json{{"error", error}}.dump(
+                -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+            '\n';
+    end();
+  }
+
+ private:
+  ReadyNote note_;
+  std::optional<std::string> last_;
+  bool over_ = false;
+};
+
+class WatchLines final : public Lines {
+ public:
+  WatchLines(ReadyNote note, std::unique_ptr<WatchStream> stream)
+      : Lines(std::move(note)), stream_(std::move(stream)) {}
+
+ private:
+  std::optional<std::string> message() override {
     std::optional<WatchMessage> message = stream_->next();
     if (!message) return std::nullopt;
     if (message->end) {
-      end(message->end->reason);
-      return std::exchange(last_, std::nullopt);
+      const GrpcStatus status = grpc_status_of(Outcome::kFailed, message->end->reason);
+      end(status.code, status.text);
+      return std::nullopt;
     }
-    const bool over = message->canceled;  // it was the only one
-    std::string line = "{\"result\":" + encode_watch_json(*message) + "}\n";
-    if (over) stream_.reset();
-    return line;
+    if (message->canceled) end();  // it was the only one
+    return encode_watch_json(*message);
   }
-  bool ended() const override { return stream_ == nullptr && !last_; }
-  void stop() override {
-    if (stream_ != nullptr) end(Reason::kShuttingDown);
-  }
-  void on_ready(std::function<void()> ready) override { *ready_ = std::move(ready); }
+  void close() override { stream_.reset(); }
 
- private:
-  void end(Reason reason) {
-    const GrpcStatus status = grpc_status_of(Outcome::kFailed, reason);
-    const nlohmann::ordered_json error{{"grpc_code", static_cast<int>(status.code)},
-                                       {"http_code", http_status_of(status.code)},
-                                       {"message", status.text}};
-    last_ = nlohmann::ordered_json{{"error", error}}.dump() + '\n';
-    stream_.reset();
-  }
   std::unique_ptr<WatchStream> stream_;
-  std::shared_ptr<std::function<void()>> ready_;  // called by the stream; the session's
-  std::optional<std::string> last_;
 };
 
 // One watch a request: what else etcd's stream takes needs a client that goes on talking.
@@ -123,27 +173,83 @@ void route_watch(DoorContext& context, const HttpRequest& request, HttpAnswer an
     return answer(
         gateway_error(GrpcCode::kInvalidArgument, "a watch over HTTP/1.1 is one create_request"));
   }
-  const auto ready = std::make_shared<std::function<void()>>([] {});
-  std::unique_ptr<WatchStream> stream = context.handler.watch({.ready = [ready] { (*ready)(); }});
-  if (stream == nullptr) {
-    const Absence absence = absence_of("/etcdserverpb.Watch/Watch", context.options.mode);
-    return answer(gateway_error(absence.code, absence.sentence));
-  }
+  const ReadyNote note;
+  std::unique_ptr<WatchStream> stream = context.handler.watch({.ready = note.giver()});
+  if (stream == nullptr) return answer(absent(context, GrpcMethod::kWatch));
   stream->create(std::move(*create));
   HttpReply reply;
-  reply.stream = std::make_unique<WatchLines>(std::move(stream), ready);
+  reply.stream = std::make_unique<WatchLines>(note, std::move(stream));
+  answer(std::move(reply));
+}
+
+// ---- Locks and elections ------------------------------------------------------------------------
+
+class ObserveLines final : public Lines {
+ public:
+  ObserveLines(ReadyNote note, std::unique_ptr<ServiceCall> call)
+      : Lines(std::move(note)), call_(std::move(call)) {}
+
+ private:
+  std::optional<std::string> message() override {
+    std::optional<ServiceMessage> message = call_->next();
+    if (!message) return std::nullopt;
+    if (*message) return encode_service_json(GrpcMethod::kObserve, **message);
+    end(message->error().code, message->error().text);
+    return std::nullopt;
+  }
+  void close() override { call_.reset(); }
+
+  std::unique_ptr<ServiceCall> call_;
+};
+
+// The one reply of a call, in its time.
+class ServiceLater final : public HttpLater {
+ public:
+  ServiceLater(GrpcMethod method, ReadyNote note, std::unique_ptr<ServiceCall> call)
+      : method_(method), note_(std::move(note)), call_(std::move(call)) {}
+
+  std::optional<HttpReply> take() override {
+    if (call_ == nullptr) return gateway_error(stopping().code, stopping().text);
+    std::optional<ServiceMessage> message = call_->next();
+    if (!message) return std::nullopt;
+    if (*message) return HttpReply{.body = encode_service_json(method_, **message)};
+    HttpReply out = gateway_error(message->error().code, message->error().text);
+    out.headers = "Capstan-Reason: " + std::string(to_text(message->error().reason)) + "\r\n";
+    return out;
+  }
+  void stop() override { call_.reset(); }
+  void on_ready(std::function<void()> ready) override { note_.give_to(std::move(ready)); }
+
+ private:
+  const GrpcMethod method_;
+  ReadyNote note_;
+  std::unique_ptr<ServiceCall> call_;
+};
+
+void route_service(DoorContext& context, GrpcMethod method, const HttpRequest& request,
+                   HttpAnswer answer) {
+  if (context.options.mode == Mode::kAp) return answer(absent(context, method));
+  Result<ServiceRequest> asked = decode_service_json(method, json_of(request));
+  if (!asked) return answer(gateway_error(GrpcCode::kInvalidArgument, asked.error().context));
+  const ReadyNote note;
+  auto call = open_service(context.handler, std::move(*asked), note.giver());
+  HttpReply reply;
+  if (method == GrpcMethod::kObserve) {
+    reply.stream = std::make_unique<ObserveLines>(note, std::move(call));
+  } else {
+    reply.later = std::make_unique<ServiceLater>(method, note, std::move(call));
+  }
   answer(std::move(reply));
 }
 
 void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
                    HttpAnswer answer) {
   if (method == GrpcMethod::kWatch) return route_watch(context, request, std::move(answer));
+  if (is_of_services(method)) return route_service(context, method, request, std::move(answer));
   if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));
   }
-  // An empty body is an empty message.
-  Result<RequestBody> body =
-      decode_etcd_json(method, request.body.empty() ? ByteView("{}") : ByteView(request.body));
+  Result<RequestBody> body = decode_etcd_json(method, json_of(request));
   if (!body) return answer(gateway_error(GrpcCode::kInvalidArgument, body.error().context));
   const bool writes = is_write(*body);
   context.handler.handle(

@@ -3,6 +3,7 @@
 //
 //   GET  /health /livez /readyz[?verbose] /version /metrics
 //   POST /v3/kv/{range,put,deleterange,txn} /v3/maintenance/status /v3/cluster/member/list
+//   POST /v3/lock/{lock,unlock} /v3/election/{campaign,proclaim,leader,observe,resign}
 //   /v3/watch POST /api/v1/kv /api/v1/lab   GET /api/v1/{status,members,conflicts,books}
 #pragma once
 
@@ -36,12 +37,27 @@ class HttpStream {
   virtual void on_ready(std::function<void()> ready) = 0;
 };
 
+struct HttpReply;
+
+// An answer that takes as long as it takes. Dropped before it came, its client has gone.
+class HttpLater {
+ public:
+  virtual ~HttpLater() = default;
+  // Nullopt: not yet.
+  virtual std::optional<HttpReply> take() = 0;
+  // The node stops: take() will say so.
+  virtual void stop() = 0;
+  // As HttpStream's.
+  virtual void on_ready(std::function<void()> ready) = 0;
+};
+
 struct HttpReply {
   int status = 200;
   std::string content_type = "application/json";
   std::string headers = {};  // more of them, each "Name: value\r\n"
   std::string body = {};
   std::unique_ptr<HttpStream> stream = {};  // in place of a body
+  std::unique_ptr<HttpLater> later = {};    // in place of all the rest
 };
 using HttpAnswer = std::move_only_function<void(HttpReply)>;
 

@@ -65,6 +65,7 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
     bool head = false;
     std::string bytes = {};
     std::unique_ptr<HttpStream> stream = {};
+    std::unique_ptr<HttpLater> later = {};  // until it is ready
   };
 
   static const http_parser_settings& settings();
@@ -80,6 +81,7 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
 
   void parse();
   void answer(std::uint64_t number, HttpReply reply);
+  void take_later();
   bool take_chunk(Slot& slot);
   void add_waiting(std::size_t bytes) {
     waiting_out_bytes_ += bytes;
@@ -284,6 +286,14 @@ void HttpSession::answer(std::uint64_t number, HttpReply reply) {
   if (pipe_.empty() || number < pipe_.front().number || number > pipe_.back().number) return;
   Slot& slot = pipe_[static_cast<std::size_t>(number - pipe_.front().number)];
   CAPSTAN_ASSERT(!slot.ready);
+  const auto ready = [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->wake();
+  };
+  if (reply.later != nullptr) {
+    slot.later = std::move(reply.later);
+    slot.later->on_ready(ready);
+    return wake();
+  }
   slot.ready = true;
   slot.bytes = "HTTP/1.1 " + std::to_string(reply.status) + ' ';
   slot.bytes += status_phrase(reply.status);
@@ -300,11 +310,20 @@ void HttpSession::answer(std::uint64_t number, HttpReply reply) {
   add_waiting(slot.bytes.size());
   if (reply.stream != nullptr && !slot.head) {
     slot.stream = std::move(reply.stream);
-    slot.stream->on_ready([weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->wake();
-    });
+    slot.stream->on_ready(ready);
   }
   wake();
+}
+
+// Answers that are there by now.
+void HttpSession::take_later() {
+  for (Slot& slot : pipe_) {
+    if (slot.later == nullptr) continue;
+    std::optional<HttpReply> reply = slot.later->take();
+    if (!reply) continue;
+    slot.later.reset();
+    answer(slot.number, std::move(*reply));
+  }
 }
 
 // The next chunk of an answer that goes on; false: nothing now.
@@ -328,6 +347,7 @@ bool HttpSession::take_chunk(Slot& slot) {
 }
 
 void HttpSession::produce(std::string& out, std::size_t room) {
+  take_later();
   out += std::exchange(continue_, {});
   const std::size_t end = out.size() + room;
   while (out.size() < end && !pipe_.empty() && pipe_.front().ready) {
@@ -358,6 +378,7 @@ void HttpSession::shut() {
   for (Slot& slot : pipe_) {
     slot.keep_alive = false;
     if (slot.stream != nullptr) slot.stream->stop();
+    if (slot.later != nullptr) slot.later->stop();
   }
   wake();
 }

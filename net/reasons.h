@@ -38,6 +38,14 @@ struct GrpcStatus {
   std::string_view text;  // etcd's, to the letter; empty: etcd has none for this
 };
 
+// How a call ends that says more than one thing, or says it late.
+struct CallEnd {
+  GrpcCode code = GrpcCode::kOk;
+  std::string text;
+  Reason reason = Reason::kInvalid;
+  std::string detail = {};  // ours, beside etcd's text
+};
+
 // An unknown outcome is Unavailable "etcdserver: request timed out..." whatever the reason: the one
 // answer every etcd client already treats as "may have happened".
 GrpcStatus grpc_status_of(Outcome outcome, Reason reason);

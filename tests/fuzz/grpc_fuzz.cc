@@ -9,6 +9,7 @@
 #include "core/coding.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_server.h"
+#include "net/grpc_service_messages.h"
 #include "tests/fuzz/door_talk.h"
 #include "tests/fuzz/reached.h"
 #include "tests/net/h2_script.h"
@@ -30,6 +31,8 @@ const Call& call_of(std::uint8_t number) {
   static const std::string put = pb_bytes(1, "key") + pb_bytes(2, "value") + pb_number(4, 1);
   static const std::string compare =
       pb_number(1, 0) + pb_number(2, 3) + pb_bytes(3, "key") + pb_bytes(7, "value");
+  static const std::string leader =
+      pb_bytes(1, "l") + pb_bytes(2, "l/8") + pb_number(3, 2) + pb_number(4, 8);
   static const Call calls[] = {
       {"/etcdserverpb.KV/Put", net::GrpcMethod::kPut, put},
       {"/etcdserverpb.KV/Range", net::GrpcMethod::kRange,
@@ -54,6 +57,16 @@ const Call& call_of(std::uint8_t number) {
       {"/etcdserverpb.Maintenance/HashKV", net::GrpcMethod::kHashKv, pb_number(1, 7)},
       {"/etcdserverpb.Maintenance/Status", net::GrpcMethod::kStatus, ""},
       {"/etcdserverpb.Cluster/MemberList", net::GrpcMethod::kMemberList, pb_number(1, 1)},
+      {"/v3lockpb.Lock/Lock", net::GrpcMethod::kLock, pb_bytes(1, "l") + pb_number(2, 7)},
+      {"/v3lockpb.Lock/Lock", net::GrpcMethod::kLock, pb_bytes(1, "l")},
+      {"/v3lockpb.Lock/Unlock", net::GrpcMethod::kUnlock, pb_bytes(1, "l/7")},
+      {"/v3electionpb.Election/Campaign", net::GrpcMethod::kCampaign,
+       pb_bytes(1, "l") + pb_number(2, 8) + pb_bytes(3, "v")},
+      {"/v3electionpb.Election/Proclaim", net::GrpcMethod::kProclaim,
+       pb_bytes(1, leader) + pb_bytes(2, "w")},
+      {"/v3electionpb.Election/Leader", net::GrpcMethod::kLeader, pb_bytes(1, "l")},
+      {"/v3electionpb.Election/Observe", net::GrpcMethod::kObserve, pb_bytes(1, "l")},
+      {"/v3electionpb.Election/Resign", net::GrpcMethod::kResign, pb_bytes(1, leader)},
   };
   return calls[number % std::size(calls)];
 }
@@ -62,7 +75,9 @@ Reached messages("protobuf"), watches("watch messages");
 
 // The message alone, without HTTP/2 around it.
 void decode(const Call& call, ByteView message) {
-  messages.saw(net::decode_etcd_request(call.method, message).has_value());
+  messages.saw(net::is_of_services(call.method)
+                   ? net::decode_service_request(call.method, message).has_value()
+                   : net::decode_etcd_request(call.method, message).has_value());
 }
 
 std::string edited(std::string message, Reader& script) {

@@ -23,10 +23,15 @@ const char* const kBodies[] = {
     R"({"op":"get","key":"a","prefix":true,"limit":3,"order":"descend","sort":"mod"})",
     R"({"op":"drop","drops":[{"peer":"n2","in":true,"out":false}],"for_micros":5000000})",
     R"({"key":"Zm9v","range_end":"Zw==","limit":"1","sort_order":"DESCEND"})",
+    R"({"name":"bA==","lease":"7"})",
+    R"({"leader":{"name":"bA==","key":"bC83","rev":"2","lease":"7"},"value":"dg=="})",
 };
-const char* const kTargets[] = {"POST /api/v1/kv",      "POST /v3/kv/range", "POST /v3/kv/put",
-                                "POST /v3/kv/txn",      "POST /api/v1/lab",  "GET /health",
-                                "GET /api/v1/conflicts", "GET /metrics"};
+const char* const kTargets[] = {"POST /api/v1/kv",          "POST /v3/kv/range",
+                                "POST /v3/kv/put",          "POST /v3/kv/txn",
+                                "POST /api/v1/lab",         "GET /health",
+                                "GET /api/v1/conflicts",    "GET /metrics",
+                                "POST /v3/lock/lock",       "POST /v3/election/proclaim",
+                                "POST /v3/election/observe"};
 
 std::string edited(std::string body, ByteView edits) {
   for (; edits.size() >= 2; edits.remove_prefix(2)) {

@@ -1,11 +1,10 @@
 // etcd's Watch stream over HTTP/2, against a scripted stream of watches.
 #include <doctest/doctest.h>
 
-#include <deque>
-
 #include "net/grpc_messages.h"
 #include "net/grpc_server.h"
 #include "tests/net/h2_script.h"
+#include "tests/support/scripted_watch.h"
 
 namespace capstan::net {
 
@@ -15,45 +14,12 @@ namespace {
 
 constexpr std::string_view kWatch = "/etcdserverpb.Watch/Watch";
 
-// What the node's side was asked, and what it is to say.
-struct Script {
-  std::vector<WatchRequest> created;
-  std::vector<std::int64_t> canceled;
-  int progress = 0;
-  int open = 0;
-  bool require_leader = false;
-  std::function<void()> ready;
-  std::deque<WatchMessage> say;
-};
-
-class ScriptedStream final : public WatchStream {
- public:
-  explicit ScriptedStream(Script& script) : script_(script) { ++script_.open; }
-  ~ScriptedStream() override { --script_.open; }
-  void create(WatchRequest request) override { script_.created.push_back(std::move(request)); }
-  void cancel(std::int64_t id) override { script_.canceled.push_back(id); }
-  void ask_progress() override { ++script_.progress; }
-  std::optional<WatchMessage> next() override {
-    if (script_.say.empty()) return std::nullopt;
-    WatchMessage out = std::move(script_.say.front());
-    script_.say.pop_front();
-    return out;
-  }
-
- private:
-  Script& script_;
-};
-
 struct Watching {
-  Script node;
+  WatchScript node;
   H2Script script;
 
   Watching() {
-    script.handler.open_watch = [this](WatchOptions options) {
-      node.require_leader = options.require_leader;
-      node.ready = std::move(options.ready);
-      return std::make_unique<ScriptedStream>(node);
-    };
+    script.handler.open_watch = node.opener();
     script.greet();
   }
   std::vector<H2Frame> open(const Headers& more = {}) {

@@ -4,6 +4,7 @@
 
 #include "tests/net/http_script.h"
 #include "tests/support/echo_watch.h"
+#include "tests/support/scripted_watch.h"
 
 namespace capstan::net {
 
@@ -332,6 +333,96 @@ TEST_CASE("http: a client that leaves takes its watch along") {
   CHECK(open == 1);
   script.session.reset();
   CHECK(open == 0);
+}
+
+// ---- Locks and elections ------------------------------------------------------------------------
+
+namespace {
+
+const std::string kLock = R"({"name":"bA==","lease":"7"})";
+const std::string kLockAfter = R"({"name":"bA==","lease":"8"})";
+
+}  // namespace
+
+TEST_CASE("http: a lock that is free comes at once, one that is held when it is let go") {
+  HttpScript script;
+  WatchScript watches;
+  script.handler.open_watch = watches.opener();
+  const std::string held = script.post("/v3/lock/lock", kLock);
+  CHECK(status_in(held) == 200);
+  CHECK(body_in(held).find(R"("key":"bC83"})") != std::string::npos);
+  CHECK(script.post("/v3/lock/lock", kLockAfter).empty());
+  CHECK(script.get("/livez").empty());  // in its turn
+  script.context.now += 2 * script.options.http_idle_timeout;
+  script.session->tick();
+  CHECK(!script.session->finished());
+  script.handler.ask(DeleteRangeRequest{.range = {"l/7", ""}});
+  WatchMessage gone;
+  gone.events.resize(1);
+  gone.events[0].deleted = true;
+  gone.events[0].kv.key = "l/7";
+  watches.say.push_back(gone);
+  watches.ready();
+  const std::string both = script.hear();
+  CHECK(status_in(both) == 200);
+  CHECK(both.find(R"("key":"bC84"})") != std::string::npos);
+  CHECK(both.ends_with("ok\n"));
+  CHECK(script.context.counts.waiting_out_bytes == 0);
+}
+
+TEST_CASE("http: a client that leaves while it waits for a lock takes its claim along") {
+  HttpScript script;
+  WatchScript watches;
+  script.handler.open_watch = watches.opener();
+  script.post("/v3/lock/lock", kLock);
+  script.post("/v3/lock/lock", kLockAfter);
+  CHECK(script.handler.keys() == 2);
+  CHECK(watches.open == 1);
+  script.session.reset();
+  CHECK(script.handler.keys() == 1);
+  CHECK(watches.open == 0);
+}
+
+TEST_CASE("http: a node that stops says so to who waits for a lock or observes an election") {
+  HttpScript waiting;
+  WatchScript watches;
+  waiting.handler.open_watch = watches.opener();
+  waiting.post("/v3/lock/lock", kLock);
+  waiting.post("/v3/lock/lock", kLockAfter);
+  waiting.session->shut();
+  const std::string last = waiting.hear();
+  CHECK(status_in(last) == 503);
+  CHECK(body_in(last).find("etcdserver: server stopped") != std::string::npos);
+  CHECK(waiting.session->finished());
+
+  HttpScript observing;
+  observing.handler.open_watch = watches.opener();
+  observing.post("/v3/election/campaign", kLock);
+  const std::string began = observing.post("/v3/election/observe", kLock.substr(0, 14) + "}");
+  CHECK(began.find(R"({"result":{"header":{)") != std::string::npos);
+  CHECK(began.find(R"("kv":{"key":"bC83",)") != std::string::npos);
+  observing.session->shut();
+  CHECK(observing.hear().find(R"({"error":{"grpc_code":14,)") != std::string::npos);
+  CHECK(observing.session->finished());
+}
+
+TEST_CASE(
+    "http: locks and elections are refused with etcd's text, and in AP mode with the reason") {
+  HttpScript script;
+  const std::string none = script.post("/v3/election/leader", R"({"name":"bA=="})");
+  CHECK(status_in(none) == 500);
+  CHECK(none.find("Capstan-Reason: key_not_found\r\n") != std::string::npos);
+  CHECK(body_in(none) ==
+        R"({"error":"election: no leader","message":"election: no leader","code":2})");
+  CHECK(status_in(script.post("/v3/lock/lock", R"({"no":1})")) == 400);
+  CHECK(status_in(script.post("/v3beta/lock/unlock", R"({"key":"bC83"})")) == 200);
+  script.options.mode = Mode::kAp;
+  const std::string refused = script.post("/v3/lock/lock", kLock);
+  CHECK(status_in(refused) == 412);
+  CHECK(body_in(refused).find("both sides of a cut would be granted the same lock") !=
+        std::string::npos);
+  CHECK(status_in(script.post("/v3/election/observe", "{}")) == 412);
+  CHECK(script.handler.keys() == 0);
 }
 
 }  // namespace capstan::net

@@ -251,6 +251,184 @@ TEST_CASE("as etcd: leases") {
   });
 }
 
+// What a call of the gateway says behind the header.
+namespace {
+
+std::string told(const std::string& path, const std::string& body) {
+  return "{ curl -s -d '" + body + "' http://@" + path +
+         " | tr -d '\\n' | sed -e 's/}Grpc.*/}/' -e 's/^{\"header\":{[^}]*},*/{/'; echo; }";
+}
+// Waits until there are so many claims of a name.
+std::string until_claims(const std::string& name, int count) {
+  return "until [ $(" + kEtcdctl + "get " + name +
+         "/ --prefix --keys-only | grep -c /) = " + std::to_string(count) +
+         " ]; do sleep 0.05; done; ";
+}
+std::string unlock(const std::string& key) {
+  return "curl -s -d '{\"key\":\"" + key + "\"}' http://@/v3/lock/unlock > /dev/null; ";
+}
+const std::string kGrantThem =
+    "for i in 7 26; do curl -s -d '{\"TTL\":\"600\",\"ID\":'$i'}' http://@/v3/lease/grant; done | "
+    "grep -o 'TTL' | wc -l";
+
+}  // namespace
+
+TEST_CASE("as etcd: the service of locks") {
+  walk_all({
+      {kGrantThem, "2\n"},
+      {told("/v3/lock/lock", R"({"name":"bA==","lease":"7"})"), "{\"key\":\"bC83\"}\n"},
+      {told("/v3/lock/lock", R"({"name":"bA==","lease":7})"), "{\"key\":\"bC83\"}\n"},
+      {kEtcdctl + "get l --prefix", "l/7\n\n"},
+      {told("/v3/lock/lock", R"({"name":"bA==","lease":"63"})"),
+       gateway_error("etcdserver: requested lease not found", 2)},
+      // A client that goes while it waits leaves no claim.
+      {"curl -s -d '{\"name\":\"bA==\",\"lease\":26}' http://@/v3/lock/lock & p=$!; " +
+           until_claims("l", 2) + "kill $p; " + until_claims("l", 1) + "echo gone",
+       "gone\n"},
+      // The second has the lock when the first lets go.
+      {told("/v3/lock/lock", R"({"name":"bA==","lease":"26"})") + " & " + until_claims("l", 2) +
+           "echo waits; " + unlock("bC83") + "wait",
+       "waits\n{\"key\":\"bC8xYQ==\"}\n"},
+      {kEtcdctl + "get l --prefix", "l/1a\n\n"},
+      {told("/v3/lock/unlock", R"({"key":"bC8xYQ=="})"), "{}\n"},
+      {told("/v3/lock/unlock", R"({"key":"bC8xYQ=="})"), "{}\n"},
+      {told("/v3/lock/unlock", "{}"), gateway_error("etcdserver: key is not provided", 2)},
+      // Or when the first one's lease ends.
+      {"curl -s -d '{\"TTL\":\"1\",\"ID\":\"12\"}' http://@/v3/lease/grant | grep -o TTL", "TTL\n"},
+      {told("/v3/lock/lock", R"({"name":"bA==","lease":"12"})"), "{\"key\":\"bC9j\"}\n"},
+      {told("/v3/lock/lock", R"({"name":"bA==","lease":"26"})"), "{\"key\":\"bC8xYQ==\"}\n"},
+      {kEtcdctl + "get l --prefix", "l/1a\n\n"},
+      // Without a lease there is one for a minute.
+      {told("/v3/lock/lock", R"({"name":"bQ=="})") + " | cut -c1-10", "{\"key\":\"bS\n"},
+      {kEtcdctl + "lease timetolive $(" + kEtcdctl + "get m --prefix | sed -n 's|m/||p') | " +
+           "grep -o 'granted with TTL(60s)'",
+       "granted with TTL(60s)\n"},
+      // etcdctl's own lock waits for one of the service's.
+      {kEtcdctl + "lock l echo mine & " + until_claims("l", 2) + unlock("bC8xYQ==") + "wait",
+       "mine\n"},
+  });
+}
+
+TEST_CASE("as etcd: the service of elections") {
+  const auto of_leader = [](const std::string& what) {
+    return "curl -s -d '{\"leader\":{\"name\":\"ZQ==\",\"key\":\"ZS83\",\"rev\":\"2\",\"lease\":"
+           "\"7\"}" +
+           std::string(what == "proclaim" ? ",\"value\":\"djI=\"" : "") +
+           "}' http://@/v3/election/" + what + " > /dev/null";
+  };
+  const std::string missing = R"(\"leader\" field must be provided)";
+  walk_all({
+      {kGrantThem, "2\n"},
+      {told("/v3/election/leader", R"({"name":"ZQ=="})"), gateway_error("election: no leader", 2)},
+      {told("/v3/election/campaign", R"({"name":"ZQ==","lease":"7","value":"djA="})"),
+       R"({"leader":{"name":"ZQ==","key":"ZS83","rev":"2","lease":"7"}})"
+       "\n"},
+      {told("/v3/election/campaign", R"({"name":"ZQ==","lease":"7","value":"djE="})"),
+       R"({"leader":{"name":"ZQ==","key":"ZS83","rev":"2","lease":"7"}})"
+       "\n"},
+      {told("/v3/election/leader", R"({"name":"ZQ=="})"),
+       R"({"kv":{"key":"ZS83","create_revision":"2","mod_revision":"3","version":"2",)"
+       R"("value":"djE=","lease":"7"}})"
+       "\n"},
+      {told("/v3/election/proclaim",
+            R"({"leader":{"name":"ZQ==","key":"ZS83","rev":"1","lease":"7"},"value":"eA=="})"),
+       gateway_error("election: not leader", 2)},
+      {told("/v3/election/proclaim", "{}"), gateway_error(missing, 2)},
+      {told("/v3/election/resign", "{}"), gateway_error(missing, 2)},
+      {told("/v3/election/resign",
+            R"({"leader":{"name":"ZQ==","key":"ZS83","rev":"1","lease":"7"}})"),
+       "{}\n"},
+      // Change of hands: an observer is told each word, and at each word something is done.
+      {"curl -s -d '{\"name\":\"ZQ==\",\"lease\":\"26\",\"value\":\"djM=\"}' "
+       "http://@/v3/election/campaign > /dev/null & " +
+           until_claims("e", 2) +
+           "curl -sN -d '{\"name\":\"ZQ==\"}' http://@/v3/election/observe | "
+           "grep --line-buffered -o '\"value\":\"[^\"]*\"' | while read -r word; do echo $word; "
+           "case $word in *djE*) " +
+           of_leader("proclaim") + ";; *djI*) " + of_leader("resign") + ";; esac; done",
+       "\"value\":\"djE=\"\n\"value\":\"djI=\"\n\"value\":\"djM=\"\n", true},
+      {kEtcdctl + "get e --prefix", "e/1a\nv3\n"},
+      // etcdctl's own observer is told of the service's leader.
+      {kEtcdctl + "elect -l e", "e/1a\nv3\n", true},
+      {kEtcdctl + "del e/1a", "1\n"},
+      {told("/v3/election/leader", R"({"name":"ZQ=="})"), gateway_error("election: no leader", 2)},
+  });
+}
+
+TEST_CASE("as etcd: locks and elections over gRPC") {
+  if (!installed("/usr/lib/python3/dist-packages/etcd3/__init__.py")) return;
+  walk_all({{R"X(/usr/bin/python3 - <<'END'
+import grpc, etcd3
+address = '@'
+c = etcd3.client(*address.split(':'))
+c.lease(600, lease_id=7)
+c.lease(600, lease_id=26)
+channel = grpc.insecure_channel(address)
+def field(n, v):
+    return bytes([n << 3, v]) if isinstance(v, int) else bytes([n << 3 | 2, len(v)]) + v
+def call(path, message, **more):
+    return channel.unary_unary(path).future(message, **more)
+def lock(lease, **more):
+    return call('/v3lockpb.Lock/Lock', field(1, b'l') + field(2, lease), **more)
+def claims(n):
+    while len(list(c.get_prefix('l/'))) != n:
+        pass
+    return n
+def failed(future):
+    e = future.exception()
+    return e.code().name, e.details()
+
+print(lock(7).result()[-5:])
+waiting = lock(26)
+print(claims(2))
+waiting.cancel()
+print(claims(1))
+late = lock(26, timeout=0.5)
+print(failed(late)[0], claims(1))
+gone = grpc.insecure_channel(address)
+lost = gone.unary_unary('/v3lockpb.Lock/Lock').future(field(1, b'l') + field(2, 26))
+print(claims(2))
+gone.close()
+print(claims(1))
+print(failed(lock(63)))
+waiting = lock(26)
+claims(2)
+call('/v3lockpb.Lock/Unlock', field(1, b'l/7')).result()
+print(waiting.result()[-6:])
+
+name = field(1, b'e')
+words = channel.unary_stream('/v3electionpb.Election/Observe')(name)
+won = call('/v3electionpb.Election/Campaign', name + field(2, 7) + field(3, b'v')).result()
+leader = won[won.index(b'\x0a\x01e'):]
+print(leader[:8], next(words)[-5:])
+call('/v3electionpb.Election/Proclaim', field(1, leader) + field(2, b'w')).result()
+print(next(words)[-5:])
+second = call('/v3electionpb.Election/Campaign', name + field(2, 26) + field(3, b'x'))
+while len(list(c.get_prefix('e/'))) != 2:
+    pass
+call('/v3electionpb.Election/Resign', field(1, leader)).result()
+second.result()
+print(next(words)[-5:])
+words.cancel()
+print(failed(call('/v3electionpb.Election/Proclaim', field(1, leader) + field(2, b'y'))))
+print(failed(call('/v3electionpb.Election/Leader', field(1, b'nobody'))))
+END)X",
+             R"X(b'\x12\x03l/7'
+2
+1
+DEADLINE_EXCEEDED 1
+2
+1
+('UNKNOWN', 'etcdserver: requested lease not found')
+b'\x12\x04l/1a'
+b'\n\x01e\x12\x03e/7' b'*\x01v0\x07'
+b'*\x01w0\x07'
+b'*\x01x0\x1a'
+('UNKNOWN', 'election: not leader')
+('UNKNOWN', 'election: no leader')
+)X"}});
+}
+
 TEST_CASE("as etcd: maintenance") {
   walk_all({
       {kEtcdctl + "put k v", "OK\n"},

@@ -1,7 +1,10 @@
 #include "tests/support/fake_handler.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
+
+#include "core/key_range.h"
 
 namespace capstan::test {
 
@@ -31,6 +34,12 @@ void FakeHandler::handle(Request request, Answer answer) {
   answer(std::move(reply));
 }
 
+Reply FakeHandler::ask(RequestBody body) {
+  Request request;
+  request.body = std::move(body);
+  return reply_to(request);
+}
+
 void FakeHandler::answer_waiting() {
   for (auto& [request, answer] : std::exchange(waiting_, {})) {
     Reply reply = reply_to(request);
@@ -44,15 +53,11 @@ RangeResult FakeHandler::range(const RangeRequest& request) const {
   for (auto at = map_.lower_bound(request.range.key); at != map_.end(); ++at) {
     if (!within(request.range, at->first)) break;
     ++result.count;
-    if (request.count_only) continue;
-    if (request.limit > 0 && result.count > request.limit) {
-      result.more = true;
-      continue;
-    }
+    if (request.count_only || !passes_filters(request, at->second)) continue;
     result.kvs.push_back(at->second);
     if (request.keys_only) result.kvs.back().value.clear();
   }
-  if (request.sort_order == SortOrder::kDescend) std::ranges::reverse(result.kvs);
+  result.more = sort_and_limit(request, result.kvs, std::identity{});
   return result;
 }
 
@@ -90,6 +95,7 @@ ResponseOp FakeHandler::run(const RequestOp& op) {
     if (kv.version == 0) kv.create_revision = Revision{revision_};
     kv.key = put->key;
     kv.value = put->value;
+    kv.lease = put->lease;
     kv.mod_revision = Revision{revision_};
     ++kv.version;
     out.result = std::move(result);
@@ -107,6 +113,14 @@ ResponseOp FakeHandler::run(const RequestOp& op) {
   }
   out.revision = Revision{revision_};
   return out;
+}
+
+bool FakeHandler::puts(const TxnRequest& request) const {
+  const bool succeeds =
+      std::ranges::all_of(request.compare, [&](const Compare& c) { return holds(c); });
+  return std::ranges::any_of(succeeds ? request.success : request.failure, [](const RequestOp& op) {
+    return !std::holds_alternative<RangeRequest>(op.op);
+  });
 }
 
 TxnResult FakeHandler::txn(const TxnRequest& request) {
@@ -175,7 +189,8 @@ Reply FakeHandler::reply_to(const Request& request) {
   const auto* keep = std::get_if<LeaseKeepAliveRequest>(&request.body);
   const bool compacts = std::holds_alternative<CompactRequest>(request.body);
   if (is_write(request.body)) {
-    if (!compacts && !grant && !keep) ++revision_;
+    const auto* t = std::get_if<TxnRequest>(&request.body);
+    if (!compacts && !grant && !keep && (t == nullptr || puts(*t))) ++revision_;
     reply.write_id = WriteId{.actor = {.node = kNode, .incarnation = 3}, .sequence = {++writes_}};
     reply.replicas_have = 2;
     reply.replicas_all = 3;

@@ -40,6 +40,9 @@ class FakeHandler final : public net::Handler {
   void lab(net::LabCommand command, net::LabAnswer answer) override;
   std::string_view name_of(NodeId node) const override;
 
+  // What the map answers to somebody else; at once, and kept nowhere.
+  Reply ask(RequestBody body);
+
   void answer_waiting();
   std::size_t waiting() const { return waiting_.size(); }
   std::uint64_t revision() const { return revision_; }
@@ -50,6 +53,7 @@ class FakeHandler final : public net::Handler {
   RangeResult range(const RangeRequest& request) const;
   TxnResult txn(const TxnRequest& request);
   bool holds(const Compare& compare) const;
+  bool puts(const TxnRequest& request) const;
   ResponseOp run(const RequestOp& op);
   StatusResult status() const;
 
