@@ -362,6 +362,7 @@ std::uint64_t Engine::state_digest() const { return state_->machine.facts().dige
 const Mvcc& Engine::mvcc() const { return state_->machine.mvcc(); }
 const Leases& Engine::leases() const { return state_->machine.leases(); }
 const Alarms& Engine::alarms() const { return state_->machine.alarms(); }
+std::size_t Engine::watches() const { return state_->watches.count(); }
 void Engine::on_apply(std::function<void(const Entry&)> observer) {
   state_->observer = std::move(observer);
 }

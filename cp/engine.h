@@ -60,6 +60,7 @@ class Engine final : public capstan::Engine {
   const Mvcc& mvcc() const;
   const Leases& leases() const;
   const Alarms& alarms() const;
+  std::size_t watches() const;  // open now
   void on_apply(std::function<void(const Entry&)> observer);
 
  private:

@@ -47,6 +47,7 @@ class Connection final : public StreamEvents {
 
  private:
   void choose_session(ByteView bytes);
+  void receive(ByteView bytes);
   void close() {
     closed_ = true;
     note_flush();
@@ -119,10 +120,15 @@ void Connection::note_flush() {
 void Connection::on_bytes(ByteView bytes) {
   if (closed_ || finishing_) return;
   door_.context().counts.bytes_in += bytes.size();
-  if (session_) return session_->receive(bytes);
+  if (session_) return receive(bytes);
   first_bytes_.append(bytes);
   choose_session(first_bytes_);
-  if (session_) session_->receive(std::exchange(first_bytes_, {}));
+  if (session_) receive(std::exchange(first_bytes_, {}));
+}
+
+void Connection::receive(ByteView bytes) {
+  if (protocol_ == Protocol::kGrpc) door_.context().counts.grpc_bytes_in += bytes.size();
+  session_->receive(bytes);
 }
 
 // The first bytes tell. Fewer than would decide leave it open; tick() does not wait for ever.
@@ -159,6 +165,7 @@ void Connection::flush() {
     std::string out;
     session_->produce(out, kQueueTargetBytes - queued);
     door_.context().counts.bytes_out += out.size();
+    if (protocol_ == Protocol::kGrpc) door_.context().counts.grpc_bytes_out += out.size();
     const bool more = out.size() >= kQueueTargetBytes - queued;
     if (!out.empty()) stream_->write(std::move(out));
     if (more && !waits_for_drain_) {

@@ -9,6 +9,7 @@
 // turn of the loop is answered with at most one write per connection and turn.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -20,7 +21,9 @@
 #include "core/result.h"
 #include "core/time.h"
 #include "core/types.h"
+#include "net/grpc_messages.h"
 #include "net/handler.h"
+#include "net/reasons.h"
 
 namespace capstan::net {
 
@@ -49,6 +52,9 @@ struct DoorCounts {
   std::uint64_t open_grpc = 0, open_http = 0, open_unknown = 0;
   std::uint64_t grpc_requests = 0, http_requests = 0;
   std::uint64_t bytes_in = 0, bytes_out = 0;
+  std::uint64_t grpc_bytes_in = 0, grpc_bytes_out = 0;  // of these
+  // gRPC calls that ended, by method and code. The first method is none that we know.
+  std::array<std::array<std::uint64_t, kGrpcCodes>, kGrpcMethods> grpc_handled{};
   std::uint64_t protocol_errors = 0;    // connections closed for what they sent
   std::uint64_t buffered_bytes = 0;     // of incomplete requests
   std::uint64_t waiting_out_bytes = 0;  // of replies not yet handed to a socket

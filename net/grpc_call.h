@@ -30,6 +30,7 @@ struct Call {
   bool handled = false;        // the handler has it
   bool answered = false;       // a response was submitted
   bool writes = false;
+  bool counted = false;     // how it ended
   bool bad_header = false;  // a capstan-* or grpc-timeout header that makes no sense
   std::string path;         // only if the method is unknown
   std::string encoding;     // empty: identity

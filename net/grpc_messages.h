@@ -61,6 +61,7 @@ std::string_view grpc_path_of(GrpcMethod method);  // "" of kUnknown
 // "/v3/kv/put" (or /v3beta/...) -> kPut.
 GrpcMethod gateway_method_of(std::string_view path);
 
+inline constexpr std::size_t kGrpcMethods = static_cast<std::size_t>(GrpcMethod::kObserve) + 1;
 constexpr bool is_of_services(GrpcMethod method) { return method >= GrpcMethod::kLock; }
 
 // `method` is one whose requests are answered one by one: any that this build knows but kWatch,

@@ -100,6 +100,12 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
     pending_out_bytes_ += static_cast<std::size_t>(bytes);
     context().counts.waiting_out_bytes += static_cast<std::uint64_t>(bytes);
   }
+  // How the call ended, once.
+  void count_end(Call& call, GrpcCode code) {
+    if (std::exchange(call.counted, true) || !call.is_grpc) return;
+    ++context().counts.grpc_handled[static_cast<std::size_t>(call.method)]
+                                   [static_cast<std::size_t>(code)];
+  }
   void give_back(Call& call) { context().give_buffer(std::exchange(call.budget, 0)); }
 
   nghttp2_session* h2_ = nullptr;
@@ -139,7 +145,10 @@ GrpcSession::GrpcSession(DoorContext& context, std::function<void()> wake)
 }
 
 GrpcSession::~GrpcSession() {
-  for (Call* call : live_) give_back(*call);
+  for (Call* call : live_) {
+    count_end(*call, GrpcCode::kCanceled);
+    give_back(*call);
+  }
   add_pending(-static_cast<std::ptrdiff_t>(pending_out_bytes_));
   nghttp2_session_del(h2_);
 }
@@ -260,6 +269,7 @@ void GrpcSession::open_call(std::int32_t stream) {
 }
 
 void GrpcSession::close_call(Call& call) {
+  count_end(call, GrpcCode::kCanceled);  // before it was answered
   give_back(call);
   add_pending(-static_cast<std::ptrdiff_t>(call.out.size() - call.sent));
   live_[call.place] = live_.back();
@@ -495,6 +505,7 @@ ssize_t GrpcSession::read_talk(nghttp2_session* h2, std::int32_t stream, std::ui
   session.add_pending(-static_cast<std::ptrdiff_t>(bytes));
   if (call.sent == call.out.size() && call.talk->ended()) {
     const GrpcStream::End& end = *call.talk->ended();
+    session.count_end(call, end.code);
     const std::string message = percent_encoded(ByteView(end.text).substr(0, kDetailBytesMax));
     const std::string detail = percent_encoded(ByteView(end.detail).substr(0, kDetailBytesMax));
     HeaderBlock trailers;
@@ -539,6 +550,7 @@ void GrpcSession::answer(std::int32_t stream, Reply reply) {
 // With the message in call.out.
 void GrpcSession::respond(Call& call, const HeaderBlock& headers) {
   call.answered = true;
+  count_end(call, GrpcCode::kOk);
   add_pending(static_cast<std::ptrdiff_t>(call.out.size()));
   nghttp2_data_provider provider{};
   provider.source.ptr = &call;
@@ -566,6 +578,7 @@ void GrpcSession::answer_health(Call& call, ByteView message) {
 void GrpcSession::refuse(Call& call, GrpcCode code, std::string_view message, Reply reply) {
   CAPSTAN_ASSERT(!call.answered);
   call.answered = true;
+  count_end(call, code);
   give_back(call);
   call.body.clear();
   const ReplyText text(reply, call.writes, context().handler);

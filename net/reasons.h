@@ -33,6 +33,8 @@ enum class GrpcCode : int {
   kUnauthenticated = 16,
 };
 
+inline constexpr std::size_t kGrpcCodes = 17;
+
 struct GrpcStatus {
   GrpcCode code = GrpcCode::kOk;
   std::string_view text;  // etcd's, to the letter; empty: etcd has none for this

@@ -141,6 +141,7 @@ Status Node::Parts::open_ports() {
   ticks.every(kTick, [this] {
     machine->tick();
     watch_quorum();
+    watch_leader();
     watch_space();
   });
 

@@ -4,6 +4,7 @@
 
 #include "core/trace.h"
 #include "cp/engine.h"
+#include "net/reasons.h"
 #include "node/node_parts.h"
 
 namespace capstan::node {
@@ -21,12 +22,22 @@ void Node::Parts::handle(Request request, Answer answer) {
   // A call that goes step by step asks for the next while the door writes. That must not wait for a
   // tick: the next turn begins at once.
   if (std::exchange(turn_over, false)) loop.defer([] {});
-  machine->submit(std::move(request), [this, op, about_members, begin,
+  const bool writes = is_write(request.body);
+  const bool grants = std::holds_alternative<LeaseGrantRequest>(request.body);
+  if (writes) ++figures.proposals.pending;
+  machine->submit(std::move(request), [this, op, about_members, begin, writes, grants,
                                        answer = std::move(answer)](Reply reply) mutable {
     if (about_members) {
       if (auto* status = std::get_if<StatusResult>(&reply.body)) add_links(*status);
       if (auto* members = std::get_if<MembersResult>(&reply.body)) add_links(members->members);
     }
+    if (writes) {
+      --figures.proposals.pending;
+      // What is wrong with the request itself is no failure of the cluster's.
+      const net::GrpcCode code = net::grpc_status_of(reply.outcome, reply.reason).code;
+      if (code == net::GrpcCode::kUnavailable) ++figures.proposals.failed;
+    }
+    if (grants && reply.outcome == Outcome::kOk) ++figures.proposals.leases_granted;
     figures.record(op, reply.outcome, reply.reason, loop.now().monotonic - begin);
     if (not_ready_since >= 0 && reply.outcome == Outcome::kFailed) ++refused_while_not_ready;
     answer(std::move(reply));
@@ -178,6 +189,14 @@ void Node::Parts::watch_quorum() {
         {{"since", seconds_text(now - not_ready_since)},
          {"missing", missing.empty() ? "nobody" : missing},
          {"refused", std::to_string(refused_while_not_ready)}});
+}
+
+void Node::Parts::watch_leader() {
+  const cp::Engine* consistent = machine->cp_engine();
+  if (consistent == nullptr) return;
+  const MemberId leader = consistent->raft().leader();
+  if (leader && leader != leader_seen) ++leader_changes;
+  leader_seen = leader;
 }
 
 void Node::Parts::watch_space() {

@@ -2,9 +2,11 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <ctime>
 
+#include "cp/engine.h"
 #include "node/node_parts.h"
 #include "node/version.h"
 
@@ -118,6 +120,62 @@ void cp_metrics(MetricsText& out, const StatusResult& status, Micros minority) {
   out.gauge("etcd_server_proposals_applied_total", "As etcd's.", "", number(status.applied));
 }
 
+// The names that people's alerts for etcd ask for, where we have what they mean. Those of the disk
+// and of the engine's indexes are beside our own.
+void etcd_metrics(MetricsText& out, const StatusResult& status, const cp::Engine& engine,
+                  std::uint64_t quota_bytes, std::uint64_t leader_changes,
+                  const RequestFigures::Proposals& proposals) {
+  out.counter("etcd_server_leader_changes_seen_total", "As etcd's.", "", number(leader_changes));
+  out.gauge("etcd_server_proposals_pending", "Writes taken here and not yet answered.", "",
+            number(proposals.pending));
+  out.counter("etcd_server_proposals_failed_total",
+              "Writes taken here that no leader or no time was there for.", "",
+              number(proposals.failed));
+  if (quota_bytes > 0) {
+    out.gauge("etcd_server_quota_backend_bytes", "As etcd's.", "", number(quota_bytes));
+  }
+  out.gauge("etcd_debugging_mvcc_keys_total", "As etcd's.", "", number(status.keys));
+  out.gauge("etcd_debugging_mvcc_watcher_total", "As etcd's.", "", number(engine.watches()));
+  out.counter("etcd_debugging_lease_granted_total", "Leases granted through this node.", "",
+              number(proposals.leases_granted));
+}
+
+std::string_view type_of(net::GrpcMethod method) {
+  const bool talks =
+      method == net::GrpcMethod::kWatch || method == net::GrpcMethod::kLeaseKeepAlive;
+  return talks ? "bidi_stream" : method == net::GrpcMethod::kObserve ? "server_stream" : "unary";
+}
+
+// As go-grpc-prometheus names the codes.
+constexpr std::array<std::string_view, net::kGrpcCodes> kCodes{
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
+
+void grpc_metrics(MetricsText& out, const net::DoorCounts& front) {
+  for (std::size_t i = 1; i < net::kGrpcMethods; ++i) {
+    const auto method = static_cast<net::GrpcMethod>(i);
+    const std::string_view path = net::grpc_path_of(method);
+    const std::size_t slash = path.rfind('/');
+    for (std::size_t code = 0; code < net::kGrpcCodes; ++code) {
+      if (front.grpc_handled[i][code] == 0) continue;
+      out.counter("grpc_server_handled_total", "gRPC calls that ended.",
+                  label("grpc_code", kCodes[code]) + "," +
+                      label("grpc_method", path.substr(slash + 1)) + "," +
+                      label("grpc_service", path.substr(1, slash - 1)) + "," +
+                      label("grpc_type", type_of(method)),
+                  number(front.grpc_handled[i][code]));
+    }
+  }
+  out.counter("etcd_network_client_grpc_received_bytes_total",
+              "Bytes of gRPC connections, all of HTTP/2 included.", "",
+              number(front.grpc_bytes_in));
+  out.counter("etcd_network_client_grpc_sent_bytes_total",
+              "Bytes of gRPC connections, all of HTTP/2 included.", "",
+              number(front.grpc_bytes_out));
+}
+
 void ap_metrics(MetricsText& out, const StatusResult& status) {
   out.counter("capstan_conflicts_total", "Concurrent writes that lost, bodies kept.",
               label("rule", "lww"), number(status.conflicts));
@@ -207,6 +265,8 @@ std::string Node::Parts::metrics_text() {
             status.divergence_alarm ? 1 : 0);
   if (config.mode == Mode::kCp) {
     cp_metrics(out, status, minority);
+    etcd_metrics(out, status, *machine->cp_engine(), config.quota_bytes, leader_changes,
+                 figures.proposals);
   } else {
     ap_metrics(out, status);
   }
@@ -224,6 +284,7 @@ std::string Node::Parts::metrics_text() {
             number(front.open_grpc));
   out.gauge("capstan_client_connections", "Open client connections.", label("protocol", "http"),
             number(front.open_http));
+  grpc_metrics(out, front);
   process_metrics(out, started);
   return out.take();
 }

@@ -31,6 +31,14 @@ class RequestFigures {
   void write(MetricsText& out) const;
   std::uint64_t unknown() const { return unknown_; }
 
+  // As etcd counts them: what would go into the log.
+  struct Proposals {
+    std::uint64_t pending = 0;
+    std::uint64_t failed = 0;  // of these it is not known, or known not, that they were applied
+    std::uint64_t leases_granted = 0;
+  };
+  Proposals proposals;
+
  private:
   struct Key {
     Op op;
@@ -81,6 +89,7 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   const ConfiguredMember* member(std::string_view name) const;
   const ConfiguredMember* member(MemberId id) const;
   void watch_quorum();
+  void watch_leader();
   void watch_space();
 
   net::Loop& loop;
@@ -99,7 +108,9 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   std::uint64_t bad_messages = 0;  // peer payloads that did not decode
   Now started;
   bool had_space = true;
-  bool was_ready = false;       // at least once since the start
+  bool was_ready = false;  // at least once since the start
+  MemberId leader_seen;
+  std::uint64_t leader_changes = 0;
   Micros not_ready_since = -1;  // Now::monotonic; -1: ready
   Micros reminded_at = 0;
   std::uint64_t refused_while_not_ready = 0;

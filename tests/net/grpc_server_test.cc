@@ -492,4 +492,32 @@ TEST_CASE("grpc: the health protocol of load balancers, of the node as a whole")
   CHECK(status_of(script.say(h2_call(7, kCheck, "\xff")), 7) == "13");
 }
 
+TEST_CASE("grpc: each call is counted once, by its method and how it ended") {
+  H2Script script;
+  script.greet();
+  const auto ended = [&script](GrpcMethod method, GrpcCode code) {
+    return script.context.counts
+        .grpc_handled[static_cast<std::size_t>(method)][static_cast<std::size_t>(code)];
+  };
+  script.say(h2_call(1, "/etcdserverpb.KV/Put", pb_bytes(1, "k")));
+  script.say(h2_call(3, "/etcdserverpb.KV/Put", ""));  // without a key
+  script.say(h2_call(5, "/etcdserverpb.Lease/LeaseKeepAlive", pb_number(1, 7)));
+  CHECK(ended(GrpcMethod::kPut, GrpcCode::kOk) == 1);
+  CHECK(ended(GrpcMethod::kPut, GrpcCode::kInvalidArgument) == 1);
+  CHECK(ended(GrpcMethod::kLeaseKeepAlive, GrpcCode::kOk) == 1);
+  script.handler.defer_answers = true;
+  for (const std::uint32_t stream : {7u, 9u, 11u}) {
+    script.say(h2_call(stream, "/etcdserverpb.KV/Range", pb_bytes(1, "k")));
+  }
+  CHECK(ended(GrpcMethod::kRange, GrpcCode::kOk) == 0);
+  script.say(h2_frame(kResetStream, 0, 7, h2_number(8)));
+  CHECK(ended(GrpcMethod::kRange, GrpcCode::kCanceled) == 1);
+  script.handler.answer_waiting();
+  CHECK(ended(GrpcMethod::kRange, GrpcCode::kOk) == 2);
+  script.say(h2_call(13, "/etcdserverpb.KV/Range", pb_bytes(1, "k")));
+  script.session.reset();
+  CHECK(ended(GrpcMethod::kRange, GrpcCode::kCanceled) == 2);
+  CHECK(ended(GrpcMethod::kRange, GrpcCode::kOk) == 2);
+}
+
 }  // namespace capstan::net

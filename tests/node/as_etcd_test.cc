@@ -429,6 +429,58 @@ b'*\x01x0\x1a'
 )X"}});
 }
 
+TEST_CASE("as etcd: the metrics that people alert on") {
+  // With a number behind the name; what it says must be so where it is asked.
+  const auto metric = [](const std::string& pattern) {
+    return "curl -s http://@/metrics | grep -o '^" + pattern + "'";
+  };
+  const auto once = [&](const std::string& name) {
+    return Line{metric(name + "[^_a-z].*") + " | grep -v ' -' | wc -l", "1\n"};
+  };
+  const auto handled = [](const std::string& code, const std::string& method,
+                          const std::string& service, const std::string& type) {
+    return "grpc_server_handled_total{grpc_code=\"" + code + "\",grpc_method=\"" + method +
+           "\",grpc_service=\"" + service + "\",grpc_type=\"" + type + "\"}";
+  };
+  std::vector<Line> lines{
+      {kEtcdctl + "put k v", "OK\n"},
+      {kEtcdctl + "put k w", "OK\n"},
+      {kEtcdctl + "get k", "k\nw\n"},
+      {metric("etcd_debugging_mvcc_keys_total .*"), "etcd_debugging_mvcc_keys_total 1\n"},
+      {metric("etcd_server_has_leader .*"), "etcd_server_has_leader 1\n"},
+      {metric("etcd_server_proposals_pending .*"), "etcd_server_proposals_pending 0\n"},
+      {metric("etcd_server_leader_changes_seen_total .*"),
+       "etcd_server_leader_changes_seen_total 1\n"},
+      {kEtcdctl + "put x y > /dev/null; " +
+           metric(handled("OK", "Put", "etcdserverpb.KV", "unary") + " [1-9]") + " | wc -l",
+       "1\n"},
+      {kEtcdctl + "lease revoke 7 > /dev/null 2>&1; " +
+           metric(handled("NotFound", "LeaseRevoke", "etcdserverpb.Lease", "unary") + " [1-9]") +
+           " | wc -l",
+       "1\n"},
+      {kEtcdctl + "lease grant 60 > /dev/null; " +
+           metric("etcd_debugging_lease_granted_total [1-9]") + " | wc -l",
+       "1\n"},
+      {kEtcdctl + "watch k > /dev/null & p=$!; until " +
+           metric("etcd_debugging_mvcc_watcher_total 1$") + "; do sleep 0.05; done; kill $p; " +
+           "until " + metric("etcd_debugging_mvcc_watcher_total 0$") + "; do sleep 0.05; done; " +
+           metric(handled("[A-Z][a-z]*", "Watch", "etcdserverpb.Watch", "bidi_stream") + " [1-9]") +
+           " | wc -l",
+       "etcd_debugging_mvcc_watcher_total 1\netcd_debugging_mvcc_watcher_total 0\n1\n"},
+  };
+  for (const char* name :
+       {"etcd_server_is_leader", "etcd_server_proposals_committed_total",
+        "etcd_server_proposals_applied_total", "etcd_server_proposals_failed_total",
+        "etcd_disk_wal_fsync_duration_seconds_count", "etcd_mvcc_db_total_size_in_bytes",
+        "etcd_mvcc_db_total_size_in_use_in_bytes", "etcd_network_client_grpc_sent_bytes_total",
+        "etcd_network_client_grpc_received_bytes_total", "process_cpu_seconds_total",
+        "process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds",
+        "process_virtual_memory_bytes"}) {
+    lines.push_back(once(name));
+  }
+  walk_all(lines);
+}
+
 TEST_CASE("as etcd: maintenance") {
   walk_all({
       {kEtcdctl + "put k v", "OK\n"},
