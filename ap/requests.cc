@@ -64,6 +64,9 @@ Executed Requests::execute(const RequestBody& body) {
     }
   } else if (std::holds_alternative<MoveLeaderRequest>(body)) {
     no = refused(Reason::kNotInAp, "refused: in AP mode nobody leads; every node takes writes.");
+  } else if (std::holds_alternative<MemberChangeRequest>(body)) {
+    no = refused(Reason::kNotSupported,
+                 "refused: in AP mode the members are those of the start. Nothing was changed.");
   } else if (std::holds_alternative<HashRequest>(body)) {
     no = refused(Reason::kNotInAp,
                  "refused: an AP cluster has no common history, so there is no revision to hash. "

@@ -25,9 +25,13 @@
 
 namespace capstan {
 
+// What people and links need to know of a member; the protocols look at ids only.
 struct Member {
   MemberId id;
-  std::string name;
+  std::string name;                           // empty until it has been heard
+  std::string peer = {};                      // host:port
+  std::vector<std::string> client_urls = {};  // as it announces them
+  friend bool operator==(const Member&, const Member&) = default;
 };
 
 // CP: when history is compacted without being asked (cp/auto_compaction.h); at most one of the two.
@@ -45,6 +49,7 @@ struct EngineConfig {
   NodeId node;                  // this disk
   Incarnation incarnation = 1;  // of this start; the identity file counts every one
   std::vector<Member> members;  // all configured, itself included, sorted by id
+  bool joins = false;           // CP: the cluster was formed without this member
   Epoch epoch{1};
   Micros heartbeat_interval = kHeartbeatInterval;
   Micros election_timeout = kElectionTimeout;  // E

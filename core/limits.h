@@ -27,6 +27,7 @@ inline constexpr std::size_t kInflightMessagesMax = 512;           // per follow
 inline constexpr std::size_t kInflightBytesMax = 4 * 1024 * 1024;  // per follower
 inline constexpr std::size_t kUncommittedBytesMax = 64 * 1024 * 1024;
 inline constexpr std::size_t kMembersMax = 32;
+inline constexpr std::size_t kPeerAddressMax = 300;  // bytes of host:port
 
 // Client port
 inline constexpr std::size_t kConnectionsMax = 10'000;
@@ -62,7 +63,7 @@ inline constexpr std::uint64_t kLmdbMapBytes = 1ull << 40;
 // Time (contract.md); a tick is 10 ms
 inline constexpr Micros kHeartbeatInterval = 50 * kMillisecond;
 inline constexpr Micros kElectionTimeout = 250 * kMillisecond;  // E; drawn from [E, 2E)
-inline constexpr Micros kCompareInterval = 10 * kSecond;  // CP: of members' states
+inline constexpr Micros kCompareInterval = 10 * kSecond;        // CP: of members' states
 inline constexpr Micros kRedialInterval = 200 * kMillisecond;
 inline constexpr Micros kLabCutMax = 60 * kSecond;  // default of --for
 

@@ -84,6 +84,24 @@ std::string_view to_text(Reason reason) {
       return "leader_only";
     case Reason::kBadTransferee:
       return "bad_transferee";
+    case Reason::kRemoved:
+      return "removed";
+    case Reason::kMemberNotFound:
+      return "member_not_found";
+    case Reason::kMemberExists:
+      return "member_exists";
+    case Reason::kPeerUrlExists:
+      return "peer_url_exists";
+    case Reason::kBadPeerUrl:
+      return "bad_peer_url";
+    case Reason::kTooFewStarted:
+      return "too_few_started";
+    case Reason::kNotLearner:
+      return "not_learner";
+    case Reason::kLearnerNotReady:
+      return "learner_not_ready";
+    case Reason::kTooManyLearners:
+      return "too_many_learners";
     case Reason::kCorrupt:
       return "corrupt";
     case Reason::kTooManyOps:
@@ -120,7 +138,8 @@ bool is_write(const RequestBody& body) {
          std::holds_alternative<LeaseGrantRequest>(body) ||
          std::holds_alternative<LeaseRevokeRequest>(body) ||
          std::holds_alternative<LeaseKeepAliveRequest>(body) ||
-         std::holds_alternative<MoveLeaderRequest>(body);
+         std::holds_alternative<MoveLeaderRequest>(body) ||
+         std::holds_alternative<MemberChangeRequest>(body);
 }
 
 std::string id_text(std::int64_t id) {

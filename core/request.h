@@ -116,6 +116,14 @@ struct LeasesRequest {};
 struct MoveLeaderRequest {
   MemberId target;
 };
+// Answered once the change is in force everywhere that counts; one at a time.
+struct MemberChangeRequest {
+  enum class Action : std::uint8_t { kAdd, kRemove, kUpdate, kPromote };
+  Action action = Action::kAdd;
+  MemberId member = {};  // added: 0, its id is drawn
+  std::string peer = {};  // host:port; added or updated
+  bool learner = false;  // added: stays one until somebody promotes it; else it does so by itself
+};
 // There is nothing to do: space comes back by itself.
 struct DefragmentRequest {};
 
@@ -150,7 +158,8 @@ using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, T
                                  StatusRequest, MembersRequest, ConflictsRequest, BooksRequest,
                                  CompactRequest, HashRequest, LeaseGrantRequest, LeaseRevokeRequest,
                                  LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest,
-                                 MoveLeaderRequest, DefragmentRequest, AlarmRequest>;
+                                 MoveLeaderRequest, DefragmentRequest, AlarmRequest,
+                                 MemberChangeRequest>;
 
 struct Request {
   RequestBody body;
@@ -195,6 +204,15 @@ enum class Reason : std::uint8_t {
   kLeaseTtlTooLarge, // lease_ttl_too_large
   kLeaderOnly,       // leader_only      only the leader does this; detail says who that is
   kBadTransferee,    // bad_transferee   not a member that could lead
+  kRemoved,          // removed          this node is no member any more
+  kMemberNotFound,   // member_not_found
+  kMemberExists,     // member_exists    the id is taken
+  kPeerUrlExists,    // peer_url_exists  another member has that peer address
+  kBadPeerUrl,       // bad_peer_url     not one address with a port
+  kTooFewStarted,    // too_few_started  the members that would decide are not all there
+  kNotLearner,       // not_learner      only a learner can be promoted
+  kLearnerNotReady,  // learner_not_ready  not in step with the leader yet
+  kTooManyLearners,  // too_many_learners
   kCorrupt,          // corrupt          the alarm CORRUPT is raised
   kTooManyOps,       // too_many_ops
   kDuplicateKey,     // duplicate_key
@@ -277,6 +295,7 @@ struct PeerStatus {
   Micros round_trip = -1;                   // -1: not measured
   std::uint64_t match = 0;                  // CP leader: its match index; AP: our view of its head
   std::string state;                        // CP: its state beside ours: equal, different, unknown
+  bool learner = false;                     // CP: does not vote
 };
 struct StatusResult {
   std::string name;
@@ -307,6 +326,10 @@ struct StatusResult {
 struct MembersResult {
   std::vector<PeerStatus> members;
 };
+struct MemberChangeResult {
+  MemberId member;
+  std::vector<PeerStatus> members;          // after it
+};
 // One concurrent loss, body kept.
 struct Conflict {
   std::uint64_t number = 0;  // position in this node's log
@@ -334,7 +357,8 @@ using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRan
                                StatusResult, MembersResult, ConflictsResult, BooksResult,
                                CompactResult, HashResult, LeaseGrantResult, LeaseRevokeResult,
                                LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult,
-                               MoveLeaderResult, DefragmentResult, AlarmResult>;
+                               MoveLeaderResult, DefragmentResult, AlarmResult,
+                               MemberChangeResult>;
 
 struct ReplyHeader {
   ClusterId cluster;

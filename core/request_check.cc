@@ -1,6 +1,7 @@
 #include "core/request_check.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -63,6 +64,24 @@ Problem check(const LeaseGrantRequest& r) {
   if (r.ttl <= kLeaseTtlMax) return std::nullopt;
   return Refusal{Reason::kLeaseTtlTooLarge, "a time to live of " + std::to_string(r.ttl) +
                                                 " s; at most " + std::to_string(kLeaseTtlMax)};
+}
+
+// One address a member, with the port that others dial.
+Problem check(const MemberChangeRequest& r) {
+  using Action = MemberChangeRequest::Action;
+  if (r.action != Action::kAdd && r.action != Action::kUpdate) return std::nullopt;
+  const std::size_t colon = r.peer.rfind(':');
+  const std::string_view port =
+      colon == std::string::npos ? std::string_view() : std::string_view(r.peer).substr(colon + 1);
+  int number = 0;
+  const auto got = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (colon != std::string::npos && colon > 0 && got.ec == std::errc{} &&
+      got.ptr == port.data() + port.size() && number > 0 && number < 65536 &&
+      r.peer.size() <= kPeerAddressMax) {
+    return std::nullopt;
+  }
+  return Refusal{Reason::kBadPeerUrl,
+                 "\"" + r.peer + "\" is no peer address of the kind HOST:PORT"};
 }
 
 // Nested transactions have what the outer ones left of the allowance.

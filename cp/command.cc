@@ -22,7 +22,8 @@ enum class Kind : std::uint8_t {
   kLeaseKeepAlive = 9,
   kLeaseTime = 10,
   kLeaseExpiry = 11,
-  kAlarm = 12
+  kAlarm = 12,
+  kMemberChange = 13
 };
 
 void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
@@ -190,6 +191,7 @@ RequestOp decode_op(Reader& in, std::size_t depth) {
     case Kind::kLeaseTime:
     case Kind::kLeaseExpiry:
     case Kind::kAlarm:
+    case Kind::kMemberChange:
       break;  // not within a transaction
   }
   in.reject();
@@ -260,6 +262,22 @@ AlarmRequest decode_alarm(Reader& in) {
   return alarm;
 }
 
+void encode(std::string& out, const MemberChangeRequest& change) {
+  put_u8(out, static_cast<std::uint8_t>(change.action));
+  put_u64(out, change.member.value);
+  put_bytes(out, change.peer);
+  put_u8(out, change.learner);
+}
+MemberChangeRequest decode_change(Reader& in) {
+  MemberChangeRequest change;
+  change.action = read_enum(in, MemberChangeRequest::Action::kPromote);
+  change.member = {in.u64()};
+  change.peer = in.bytes();
+  change.learner = read_flags(in, 1) != 0;
+  if (!change.member || change.peer.size() > kPeerAddressMax) in.reject();
+  return change;
+}
+
 void put_id(std::string& out, const WriteId& id, ByteView request_id) {
   put_u8(out, kFormat);
   put_u64(out, id.actor.node.value);
@@ -302,6 +320,9 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   } else if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
     put_kind(out, Kind::kAlarm);
     encode(out, *alarm);
+  } else if (const auto* change = std::get_if<MemberChangeRequest>(&body)) {
+    put_kind(out, Kind::kMemberChange);
+    encode(out, *change);
   } else if (const auto* grant = std::get_if<LeaseGrantRequest>(&body)) {
     put_kind(out, Kind::kLeaseGrant);
     put_signed(out, grant->id);
@@ -374,6 +395,9 @@ std::optional<Command> decode_command(ByteView bytes) {
       break;
     case Kind::kAlarm:
       command.body = decode_alarm(in);
+      break;
+    case Kind::kMemberChange:
+      command.body = decode_change(in);
       break;
     default:
       in.reject();

@@ -38,12 +38,14 @@ struct LeaseExpiry {
   std::uint64_t generation = 0;
 };
 
-// Views into the bytes it was decoded from.
+// Views into the bytes it was decoded from. A change of members only travels so, from the node that
+// was asked to the leader; what the log gets is the configuration that follows.
 struct Command {
   WriteId id;
   ByteView request_id;
   std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest, LeaseGrantRequest,
-               LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry, AlarmRequest>
+               LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry, AlarmRequest,
+               MemberChangeRequest>
       body;
 };
 

@@ -14,10 +14,17 @@ namespace {
 constexpr std::uint64_t kHelloTicks = 10;
 constexpr Micros kLeaderlessWatch = 3;  // election timeouts
 
+// Of a cluster that is being formed; of one that was, whoever joins takes itself for nobody until
+// the log says what it is.
 Config initial_config(const EngineConfig& config) {
   Config out;
-  for (const Member& member : config.members) out.voters.push_back(member.id);
+  for (const Member& member : config.members) {
+    if (config.joins && member.id == config.self) continue;
+    out.voters.push_back(member.id);
+    out.members.push_back(member);
+  }
   std::ranges::sort(out.voters);
+  std::ranges::sort(out.members, {}, &Member::id);
   return out;
 }
 
@@ -36,9 +43,10 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
       table(b, config.base_failed),
       machine(table),
       rng(config.seed ^ config.self.value) {
-  for (const Member& member : config.members) names[member.id] = member.name;
   StateMachine::Position position = machine.load();
   if (position.config.voters.empty()) position.config = initial_config(config);
+  // A build before records were kept wrote the voters alone.
+  if (position.config.members.empty()) position.config.members = initial_config(config).members;
   checkpointed = applied = position.applied;
   checkpointed_compacted = machine.facts().compacted;
   lease_time = machine.leases().facts().time;
@@ -58,6 +66,11 @@ Engine::State::State(EngineConfig c, Base& b, Disk& d, Sender& s, const Recovere
   options.heartbeat_ticks = ticks_of(config.heartbeat_interval, 1);
   options.election_ticks = ticks_of(config.election_timeout, options.heartbeat_ticks + 1);
   raft.emplace(options, std::move(replayed.state), rng.split());
+  for (const Member& member : config.members) {
+    names[member.id] = member.name;
+    if (member.id == config.self) describes_itself(member.id, member.name, member.client_urls);
+  }
+  follow_members();
   // What is rotten stays in the WAL until a checkpoint has gone past it.
   force_checkpoint = !recovered.impaired.empty();
 }
@@ -85,9 +98,7 @@ void Engine::State::receive(MemberId from, Message message) {
 }
 
 void Engine::State::say_hello() {
-  for (const Member& member : config.members) {
-    if (member.id != config.self) sender.send(member.id, {raft->term(), raft->hello()});
-  }
+  for (MemberId member : others) sender.send(member, {raft->term(), raft->hello()});
 }
 
 void Engine::State::tick() {
@@ -97,7 +108,7 @@ void Engine::State::tick() {
   count_lease_time();
   if (raft->is_leader()) leader_heard_at = now.monotonic;  // what it has is not old yet
   if (ticks % kHelloTicks == 1) say_hello();
-  if (quorum_in_reach()) {
+  if (removed || quorum_in_reach()) {
     lost_since = -1;
   } else if (lost_since < 0) {
     lost_since = now.monotonic;
@@ -120,6 +131,7 @@ void Engine::State::tick() {
   compact_by_rule();
   watch_quota();
   sweep();
+  look_after_members();
   maybe_checkpoint();
   finish_stop();
 }
@@ -128,17 +140,15 @@ void Engine::State::tick() {
 void Engine::State::compare_states() {
   const auto every = static_cast<std::uint64_t>(ticks_of(config.compare_interval, 1));
   if (ticks % every == 0 && applied.index && !installing) {
-    for (const Member& member : config.members) {
-      if (member.id == config.self) continue;
-      sender.send(member.id, {raft->term(), StateDigest{applied.index, machine.fingerprint()}});
+    for (MemberId member : others) {
+      sender.send(member, {raft->term(), StateDigest{applied.index, machine.fingerprint()}});
     }
   }
-  for (const Member& member : config.members) {
-    if (member.id == config.self) continue;
-    const std::string alarm = state_alarm(member.id);
+  for (MemberId member : others) {
+    const std::string alarm = state_alarm(member);
     if (alarm.empty()) {
-      state_alarms.erase(member.id);
-    } else if (state_alarms.insert(member.id).second) {
+      state_alarms.erase(member);
+    } else if (state_alarms.insert(member).second) {
       trace(Level::kError, "state_alarm", alarm);
     }
   }
@@ -189,6 +199,7 @@ void Engine::State::end_turn() {
   look_after_move();
   give_work();
   carry_out(raft->take_ready(apply_limit()));
+  follow_members();
   watches.advance();
   serve_reads();
   maybe_checkpoint();
@@ -224,12 +235,15 @@ void Engine::State::carry_out(Ready ready) {
   }
 }
 
+bool Engine::State::reaches(MemberId member) const {
+  if (member == config.self) return true;
+  const auto at = heard_at.find(member);
+  return at != heard_at.end() && now.monotonic - at->second < election_timeout();
+}
+
 std::size_t Engine::State::in_reach() const {
-  std::size_t count = 1;
-  for (const auto& [member, at] : heard_at) {
-    if (member != config.self && now.monotonic - at < election_timeout()) ++count;
-  }
-  return count;
+  return static_cast<std::size_t>(std::ranges::count_if(
+      raft->config().voters, [this](MemberId voter) { return reaches(voter); }));
 }
 
 bool Engine::State::hears_leader() const {
@@ -240,7 +254,8 @@ bool Engine::State::hears_leader() const {
 
 // A leader that is heard has a quorum, or will soon cease to be one.
 bool Engine::State::quorum_in_reach() const {
-  return in_reach() >= raft->quorum() || (!raft->is_leader() && hears_leader());
+  return has_quorum(raft->config(), [this](MemberId voter) { return reaches(voter); }) ||
+         (!raft->is_leader() && hears_leader());
 }
 
 const std::string& Engine::State::name_of(MemberId member) const {
@@ -251,7 +266,10 @@ const std::string& Engine::State::name_of(MemberId member) const {
 
 void Engine::State::describe(StatusResult& status) const {
   const bool normal = raft->standing() == Standing::kNormal && !installing;
-  status.role = normal ? std::string(to_text(raft->role())) : "recovering";
+  status.role = removed                                  ? "removed"
+                : !normal                                ? "recovering"
+                : raft->config().is_learner(config.self) ? "learner"
+                                                         : std::string(to_text(raft->role()));
   status.leader = raft->leader();
   status.leader_name = name_of(raft->leader());
   status.term = raft->term().value;
@@ -279,8 +297,8 @@ void Engine::State::describe(StatusResult& status) const {
     }
     if (const auto at = heard_at.find(peer.id); at != heard_at.end()) {
       peer.last_heard_ago = now.monotonic - at->second;
-      peer.reachable = peer.last_heard_ago < election_timeout();
     }
+    peer.reachable = reaches(peer.id);
     const auto progress = raft->progress().find(peer.id);
     if (progress != raft->progress().end()) peer.match = progress->second.match.value;
   }
@@ -288,7 +306,11 @@ void Engine::State::describe(StatusResult& status) const {
   for (const MemberAlarm& alarm : machine.alarms().list({}, AlarmType::kNone).alarms) {
     status.errors.push_back(alarm_text(alarm));
   }
-  if (lost_since >= 0) status.errors.push_back(no_quorum_text());
+  if (removed) {
+    status.errors.push_back(removed_text());
+  } else if (lost_since >= 0) {
+    status.errors.push_back(no_quorum_text());
+  }
   if (raft->standing() == Standing::kImpaired) {
     status.errors.push_back(config.name +
                             " lost part of its log and is being restored; it does not vote yet");
@@ -296,7 +318,7 @@ void Engine::State::describe(StatusResult& status) const {
 }
 
 bool Engine::State::ready() const {
-  if (installing || stopping || raft->standing() != Standing::kNormal) return false;
+  if (installing || stopping || removed || raft->standing() != Standing::kNormal) return false;
   return raft->is_leader() ? raft->established() : hears_leader();
 }
 
@@ -363,6 +385,12 @@ const Mvcc& Engine::mvcc() const { return state_->machine.mvcc(); }
 const Leases& Engine::leases() const { return state_->machine.leases(); }
 const Alarms& Engine::alarms() const { return state_->machine.alarms(); }
 std::size_t Engine::watches() const { return state_->watches.count(); }
+std::uint64_t Engine::members_version() const { return state_->members_version; }
+std::vector<Member> Engine::linked() const { return state_->linked(); }
+void Engine::describes_itself(MemberId member, std::string name,
+                              std::vector<std::string> client_urls) {
+  state_->describes_itself(member, std::move(name), std::move(client_urls));
+}
 void Engine::on_apply(std::function<void(const Entry&)> observer) {
   state_->observer = std::move(observer);
 }

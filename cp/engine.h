@@ -61,6 +61,12 @@ class Engine final : public capstan::Engine {
   const Leases& leases() const;
   const Alarms& alarms() const;
   std::size_t watches() const;  // open now
+  // Whom this node has to do with, itself included while it is a member, and those that were
+  // removed; another version whenever that changes.
+  std::uint64_t members_version() const;
+  std::vector<Member> linked() const;
+  // What a member says of itself; the leader writes it down.
+  void describes_itself(MemberId member, std::string name, std::vector<std::string> client_urls);
   void on_apply(std::function<void(const Entry&)> observer);
 
  private:

@@ -53,12 +53,10 @@ Reply Engine::State::unknown(const WriteId& id, Reason reason, Micros waited) co
 // Members not heard within E, by name; empty: all are.
 std::string Engine::State::unheard(std::string_view between) const {
   std::string names_of_them;
-  for (const Member& member : config.members) {
-    const auto at = heard_at.find(member.id);
-    if (member.id == config.self) continue;
-    if (at != heard_at.end() && now.monotonic - at->second < election_timeout()) continue;
+  for (const Member& member : raft->config().members) {
+    if (reaches(member.id) || !raft->config().is_voter(member.id)) continue;
     if (!names_of_them.empty()) names_of_them += between;
-    names_of_them += member.name;
+    names_of_them += name_of(member.id);
   }
   return names_of_them;
 }
@@ -73,7 +71,9 @@ std::string Engine::State::no_quorum_text() const {
   Micros silent = now.monotonic - std::max<Micros>(started_at, 0);
   for (const auto& [member, at] : heard_at) {
     const Micros quiet = now.monotonic - at;
-    if (quiet >= election_timeout()) silent = std::min(silent, quiet);
+    if (quiet >= election_timeout() && raft->config().is_voter(member)) {
+      silent = std::min(silent, quiet);
+    }
   }
   return "no quorum. " + config.name + " reaches " + std::to_string(reached) + " of " +
          std::to_string(raft->config().voters.size()) + " voters (needs " +
@@ -113,6 +113,7 @@ void Engine::State::submit(Request request, Answer answer) {
     return answer(refusal(Reason::kShuttingDown,
                           "refused: " + config.name + " is stopping." + std::string(kNotApplied)));
   }
+  if (removed) return answer(refusal(Reason::kRemoved, "refused: " + removed_text()));
   const std::size_t pending =
       writes.size() + read_queue.size() + indexed_reads.size() + asked_reads.size();
   if (pending >= kPendingRequestsMax) {
@@ -172,6 +173,8 @@ void Engine::State::submit_write(Request request, Answer answer) {
     grant->ttl = std::max(grant->ttl, kLeaseTtlMin);
     while (grant->id == 0) grant->id = static_cast<std::int64_t>(rng.next() >> 1);
   }
+  auto* change = std::get_if<MemberChangeRequest>(&request.body);
+  while (change != nullptr && !change->member) change->member = {rng.next()};
   lease_time_wanted = lease_time_wanted || tells_life(request.body);
   const std::uint64_t sequence = ++last_sequence;
   Write write;
@@ -183,6 +186,7 @@ void Engine::State::submit_write(Request request, Answer answer) {
   write.since = now.monotonic;
   write.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
                                                         : kRequestTimeout);
+  if (change != nullptr) write.change = *change;
   if (compact != nullptr && compact->physical && compact->revision > 0) {
     write.physical = {static_cast<std::uint64_t>(compact->revision)};
     write.physical_by = request.timeout > 0 ? now.monotonic + request.timeout : 0;
@@ -222,6 +226,7 @@ void Engine::State::submit_read(Request request, Answer answer) {
 // ---- Giving them away ---------------------------------------------------------------------------
 
 void Engine::State::give_work() {
+  if (!raft->is_leader()) changes.clear();
   if (raft->is_leader()) {
     if (!raft->transferring()) give_writes_as_leader();
   } else {
@@ -260,11 +265,17 @@ void Engine::State::give_writes_as_leader() {
   for (std::uint64_t sequence : std::exchange(queue, {})) {
     const auto at = writes.find(sequence);
     if (at == writes.end()) continue;  // answered meanwhile
+    if (at->second.change) {
+      at->second.given = raft->term();
+      take_change(*decode_command(at->second.command), {}, 0);
+      continue;
+    }
     add(at->second.command);
     members.push_back(sequence);
   }
   flush();
   propose_expiries();
+  advance_changes();
 }
 
 void Engine::State::give_reads() {
@@ -298,6 +309,7 @@ void Engine::State::apply(const Entry& entry) {
   CAPSTAN_ASSERT(entry.index == next(applied.index));
   if (observer) observer(entry);
   const Micros time_before = machine.leases().facts().time;
+  if (entry.kind == EntryKind::kConfig) apply_config(raft->config_at(entry.index));
   if (entry.bytes() > 0 && entry.kind == EntryKind::kCommands) {
     Reader in(*entry.data);
     while (in.ok() && !in.done()) {
@@ -347,7 +359,7 @@ void Engine::State::answer_write(const Applied& applied_write, Index index) {
 void Engine::State::offer_dead_writes_again(Term applied_term) {
   bool any = false;
   for (auto& [sequence, write] : writes) {
-    if (!write.given || write.given >= applied_term) continue;
+    if (!write.given || write.given >= applied_term || write.begun) continue;
     write.given = {};
     queue.push_back(sequence);
     any = true;

@@ -29,11 +29,14 @@ void Engine::State::forward_writes() {
   for (std::uint64_t sequence : std::exchange(queue, {})) {
     const auto at = writes.find(sequence);
     if (at == writes.end()) continue;
+    const bool alone = at->second.change.has_value();
+    if (alone) flush();
     if (bytes > 0 && bytes + at->second.command.size() > kEntryBytesMax) flush();
     bytes += at->second.command.size();
     at->second.given = raft->term();
     forward.commands.push_back(at->second.command);
     given.sequences.push_back(sequence);
+    if (alone) flush();
   }
   flush();
 }
@@ -82,8 +85,9 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
   Reason reason = Reason::kNone;
   std::string detail;
   bool needs_time = false;
+  std::optional<Command> change;
   for (const std::string& command : forward.commands) {
-    const std::optional<Command> decoded = decode_command(command);
+    std::optional<Command> decoded = decode_command(command);
     needs_time = needs_time || (decoded && tells_life(decoded->body));
     if (!decoded || decoded->id.actor != forward.origin) {
       reason = Reason::kInvalid;
@@ -93,7 +97,13 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
       detail = "refused: the disk of " + config.name +
                ", the leader, is nearly full. Not applied. "
                "Free some space there and it takes writes again by itself.";
+    } else if (std::holds_alternative<MemberChangeRequest>(decoded->body)) {
+      change = std::move(decoded);
     }
+  }
+  if (change && forward.commands.size() > 1) {
+    reason = Reason::kInvalid;
+    detail = "refused: a change of members travels alone";
   }
   if (stopping || forwarded.size() >= kPendingRequestsMax) {
     reason = stopping ? Reason::kNotLeader : Reason::kOverloaded;
@@ -103,6 +113,7 @@ void Engine::State::on_forward(MemberId from, Term term, const Forward& forward)
     sender.send(from, {term, ForwardRefused{forward.origin, forward.number, reason, detail}});
     return;
   }
+  if (change) return take_change(*change, from, forward.number);
   for (const std::string& command : forward.commands) forwarded.push_back(command);
   lease_time_wanted = lease_time_wanted || needs_time;
 }

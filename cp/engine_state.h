@@ -19,6 +19,7 @@
 #include "core/checkpoint_schedule.h"
 #include "core/table.h"
 #include "cp/auto_compaction.h"
+#include "cp/command.h"
 #include "cp/engine.h"
 #include "cp/snapshot.h"
 #include "cp/state_compare.h"
@@ -95,6 +96,28 @@ struct Engine::State {
   std::string alarm_text(const MemberAlarm& alarm) const;
   std::string alarms_text(AlarmType type) const;
 
+  // ---- engine_members.cc
+  struct MemberChange {
+    MemberChangeRequest request;
+    WriteId asked;
+    MemberId from;             // 0: a client of ours asked
+    std::uint64_t number = 0;  // of the Forward it came in
+  };
+  void take_change(const Command& command, MemberId from, std::uint64_t number);
+  void refuse_change(const MemberChange& change, const Refusal& why);
+  void advance_changes();
+  std::optional<Refusal> begin_change(const MemberChange& change);
+  void propose_config(Config next);
+  bool in_step(MemberId member) const;
+  bool enough_heard(const Config& next) const;
+  void look_after_members();
+  void describes_itself(MemberId member, std::string name, std::vector<std::string> client_urls);
+  void apply_config(const Config& applied_config);
+  std::vector<PeerStatus> member_list(const Config& of) const;
+  std::vector<Member> linked() const;
+  void follow_members();
+  std::string removed_text() const;
+
   // ---- engine_transfer.cc
   void move_leader(const MoveLeaderRequest& request, Answer answer);
   void look_after_move();
@@ -118,7 +141,8 @@ struct Engine::State {
 
   // ---- Small questions
   Micros election_timeout() const { return config.election_timeout; }
-  std::size_t in_reach() const;  // members heard within E, ourselves included
+  bool reaches(MemberId member) const;  // heard within E; ourselves always
+  std::size_t in_reach() const;         // voters
   bool hears_leader() const;
   bool quorum_in_reach() const;
   std::string unheard(std::string_view between) const;
@@ -151,6 +175,8 @@ struct Engine::State {
     Term given;              // to the log or to the leader of this term; 0: queued
     Revision physical;       // a compaction up to there that is answered when it is on disk
     Micros physical_by = 0;  // 0: however long it takes
+    std::optional<MemberChangeRequest> change;
+    bool begun = false;  // a change: its joint configuration is in force, so it will end
   };
   struct Read {
     RequestBody body;  // a range, a read-only transaction, or a question about leases
@@ -184,7 +210,14 @@ struct Engine::State {
   std::uint64_t ticks = 0;
   std::map<MemberId, Micros> heard_at;
   std::set<MemberId> connected;
-  std::map<MemberId, std::string> names;
+
+  // Members. What follows from the configurations is taken from Raft when they change.
+  std::uint64_t members_version = UINT64_MAX;
+  std::vector<MemberId> others;                  // whom we have to do with
+  std::map<MemberId, std::string> names;         // of everyone there ever was
+  std::map<MemberId, Member> self_descriptions;  // each member's own word
+  std::deque<MemberChange> changes;              // leader: not begun yet
+  bool removed = false;                          // this very member, for good
   Micros leader_heard_at = -1;
   Micros leaderless_since = -1;    // with a quorum in reach; -1: not so
   std::size_t reached_before = 0;  // at the last tick

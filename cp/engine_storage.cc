@@ -73,7 +73,9 @@ void Engine::State::maybe_checkpoint() {
   checkpoint_due = false;
   if (restored) force_checkpoint = false;
   checkpoints.begun(now.monotonic);
-  StateMachine::Position position{applied, raft->config()};
+  const bool newest = Mutants::on(Mutant::kUncommittedConfigSaved);
+  StateMachine::Position position{applied,
+                                  newest ? raft->config() : raft->config_at(applied.index)};
   const bool apart = Mutants::on(Mutant::kPositionOutsideCheckpoint);
   if (!apart) machine.save(position);
   const Table::Frozen frozen = table.freeze();

@@ -15,6 +15,7 @@
 #include "core/base.h"
 #include "core/request.h"
 #include "core/types.h"
+#include "cp/config.h"
 
 namespace capstan::cp {
 
@@ -36,16 +37,12 @@ struct Entry {
   Term term;
   Index index;
   EntryKind kind = EntryKind::kCommands;
-  SharedBytes data;  // packed commands (cp/command.h); null: the empty entry of a new leader
+  // Packed commands (cp/command.h), or a configuration (cp/config.h); null: the empty entry of a
+  // new leader.
+  SharedBytes data;
 
   EntryId id() const { return {term, index}; }
   std::size_t bytes() const { return data ? data->size() : 0; }
-};
-
-// Who votes. Static now; joint configurations and learners add fields.
-struct Config {
-  std::vector<MemberId> voters;  // sorted
-  friend bool operator==(const Config&, const Config&) = default;
 };
 
 // May this member's word be counted? raft.h, "Standing", tells the story.
@@ -149,10 +146,9 @@ struct ReadReply {
   Index index;  // serve once applied up to here
 };
 
-// One piece of the state at `last`, in order of `sequence` from 0.
+// One piece of the state at `last`, in order of `sequence` from 0. The configuration is part of it.
 struct SnapshotChunk {
   EntryId last;
-  Config config;
   std::uint64_t number = 0;  // of this sending; a new one starts over
   std::uint32_t sequence = 0;
   bool final = false;

@@ -33,6 +33,11 @@ enum class Mutant {
   kProgressEarly = 38,                // a progress message names what was not sent yet
   kQuotaAtLeaderOnly = 40,            // a follower over its quota says nothing
   kSweepAheadOfBase = 41,             // a sweep for a compaction that a restart may not know of
+  kJointBySingleMajority = 24,        // of a joint configuration the new half decides alone
+  kUncommittedConfigSaved = 25,       // a checkpoint holds the newest configuration, not its own
+  kLearnerCounted = 26,               // a learner's copy helps to commit
+  kRemovedCounted = 27,               // a member that was removed is counted after the change
+  kConfigNotRolledBack = 42,          // a configuration outlives the entry that brought it
 };
 
 struct Mutants {

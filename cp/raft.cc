@@ -32,6 +32,7 @@ Raft::Raft(RaftOptions options, RaftState state, Rng rng)
   CAPSTAN_ASSERT(state.applied <= log_.last_index());
   CAPSTAN_ASSERT(options_.election_ticks > options_.heartbeat_ticks);
   configs_.emplace_back(state.applied, std::move(state.config));
+  for (Index i = next(state.applied); i <= log_.last_index(); i = next(i)) take_config(log_.at(i));
   if (Mutants::on(Mutant::kVoteForgotten)) hard_.vote = {};
   durable_roll_ = hard_.roll;
   if (hard_.standing == Standing::kFresh) {
@@ -44,10 +45,6 @@ Raft::Raft(RaftOptions options, RaftState state, Rng rng)
   }
   draw_timeout();
   try_form();
-}
-
-bool Raft::is_voter(MemberId member) const {
-  return std::ranges::binary_search(config().voters, member);
 }
 
 void Raft::say(std::string name, std::string text) {
@@ -94,7 +91,9 @@ void Raft::reset_for_role() {
 }
 
 void Raft::step(MemberId from, const Message& message) {
-  if (from == options_.self || !is_voter(from)) return;
+  // A member we do not know may be one that came while we were away: who speaks at all is decided
+  // where links are made, and only the configuration says who counts.
+  if (from == options_.self) return;
   if (const Hello* hello = std::get_if<Hello>(&message.body)) return on_hello(from, *hello);
   if (message.term < hard_.term) return step_lower_term(from, message);
   if (message.term > hard_.term) {
@@ -148,7 +147,8 @@ void Raft::dispatch(MemberId from, const Message& message) {
   } else if (std::holds_alternative<SnapshotChunk>(body)) {
     if (!is_leader()) heard_leader(from);
   } else if (std::holds_alternative<SnapshotReply>(body)) {
-    if (is_leader()) heard_from(from, progress_.at(from).counts);
+    const auto at = progress_.find(from);
+    if (at != progress_.end()) heard_from(from, at->second.counts);
   }
 }
 
@@ -169,7 +169,7 @@ void Raft::tick() {
   }
   const bool evidence = evidence_tick_ != 0 && tick_ >= evidence_tick_;
   if (!evidence && tick_ < timeout_tick_) return;
-  if (!counts() || installing_ || !is_voter(options_.self)) return draw_timeout();
+  if (!counts() || installing_ || !may_campaign()) return draw_timeout();
   campaign(true, false);
   // A connection that broke is asked about again soon: the others may not have seen it break yet.
   const bool again = evidence && evidence_lasts_ && role_ == Role::kPreCandidate;
@@ -211,6 +211,7 @@ void Raft::persisted(WriteNumber number) {
 Ready Raft::take_ready(Index apply_max) {
   if (is_leader()) {
     start_round();
+    advance_config();
     for (auto& [member, progress] : progress_) replicate(member, progress);
     advance_transfer();
   }
@@ -246,6 +247,8 @@ Ready Raft::take_ready(Index apply_max) {
 void Raft::checkpointed(Index index) {
   CAPSTAN_ASSERT(index <= handed_out_);
   checkpointed_ = std::max(checkpointed_, index);
+  while (configs_.size() > 1 && configs_[1].first <= checkpointed_)
+    configs_.erase(configs_.begin());
   log_.compact(checkpointed_, options_.log_window_bytes);
 }
 

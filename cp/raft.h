@@ -149,6 +149,16 @@ class Raft {
   //   cost      O(1); replication starts at the next take_ready()
   Result<Index> propose(SharedBytes commands);
 
+  // Appends a configuration; it counts at once, and the end of a joint one follows by itself when
+  // it is committed.
+  //
+  //   returns   the index the entry holds if it commits
+  //   errors    kInvalid   may_change_config() is false
+  Result<Index> propose_config(Config config);
+  // Established, and every configuration in the log committed and simple: one change at a time, and
+  // none before the leader knows what is committed. [Diss §4.1, and its correction of 2015]
+  bool may_change_config() const;
+
   // Joins the next read round: the read may be served when Ready::reads names this round or a later
   // one. Leader only (asserted).
   Round join_read_round();
@@ -193,11 +203,23 @@ class Raft {
   Index commit() const { return commit_; }
   Index handed_out() const { return handed_out_; }  // to apply
   const Config& config() const { return configs_.back().second; }
+  // The configuration that belongs to the state at `index`, which is not below the last checkpoint:
+  // a newer one may be undone yet.
+  const Config& config_at(Index index) const;
+  // Where the newest configuration came; 0: it was there at the start.
+  Index config_index() const { return configs_.back().first; }
   std::size_t quorum() const { return quorum_of(config().voters.size()); }
   // A leader that has committed an entry of its own term.
   bool established() const { return is_leader() && commit_ >= term_first_; }
   Hello hello() const { return {hard_.standing, hard_.life, hard_.roll}; }
   const std::map<MemberId, Progress>& progress() const { return progress_; }
+  // Another number whenever the newest configuration, or which of them is committed, changes.
+  std::uint64_t config_version() const { return config_version_; }
+  // Whom this member has to do with: everyone in a configuration that may still be the one that
+  // counts, and the one before it until that is committed. By id.
+  std::vector<Member> linked() const;
+  // Leader: heard within an election timeout, and in normal standing; ourselves always.
+  bool hears(MemberId member) const;
   // False if `member` is known to live on another disk, or in a later life, than that.
   bool is_present_life(MemberId member, const Actor& life) const {
     const Actor* known = find_life(hard_.roll, member);
@@ -217,9 +239,18 @@ class Raft {
     durable_.push_back({to, {hard_.term, std::move(body)}});
   }
   bool counts() const { return hard_.standing == Standing::kNormal; }
-  bool is_voter(MemberId member) const;
+  bool is_voter(MemberId member) const { return config().is_voter(member); }
+  bool may_campaign() const;
   void dispatch(MemberId from, const Message& message);
   void step_lower_term(MemberId from, const Message& message);
+
+  // raft_config.cc
+  void append_config(const Config& config);
+  void take_config(const Entry& entry);
+  void drop_configs_from(Index index);
+  void follow_config();
+  void config_committed();
+  void advance_config();
 
   // raft_election.cc
   void campaign(bool pre, bool transfer);
@@ -227,7 +258,7 @@ class Raft {
   void on_vote_request(MemberId from, Term term, const VoteRequest& request);
   void on_vote_reply(MemberId from, Term term, const VoteReply& reply);
   void count_votes();
-  std::size_t valid_votes() const;
+  bool vote_is_valid(MemberId voter) const;
   bool hears_leader() const;
   void draw_timeout();
   void campaign_soon(MemberId without);
@@ -253,7 +284,7 @@ class Raft {
   // raft_read.cc
   void start_round();
   void confirm_round();
-  std::size_t round_quorum(Round round) const;
+  bool round_acknowledged(Round round) const;
 
   // raft_standing.cc
   void on_hello(MemberId from, const Hello& hello);
@@ -270,7 +301,8 @@ class Raft {
   // Durable. Invariants: the term never falls; one vote a term; handed_out <= commit <= last index.
   HardState hard_;
   RaftLog log_;
-  std::vector<std::pair<Index, Config>> configs_;  // by the index that brought each
+  std::vector<std::pair<Index, Config>> configs_;  // by the index that brought each; never empty
+  std::uint64_t config_version_ = 0;
   Index commit_;
   Index handed_out_;
   Index checkpointed_;

@@ -58,8 +58,9 @@ void Raft::campaign(bool pre, bool transfer) {
   evidence_tick_ = 0;
   const VoteRequest ask{pre, transfer, log_.last()};
   const Term term = pre ? next(hard_.term) : hard_.term;
-  for (MemberId voter : config().voters) {
-    if (voter == options_.self) continue;
+  for (MemberId voter : config().everyone()) {
+    // A learner may have been made a voter without having heard of it yet.
+    if (voter == options_.self || !is_voter(voter)) continue;
     (pre ? now_ : durable_).push_back({voter, {term, ask}});
   }
   if (pre) {
@@ -109,29 +110,25 @@ void Raft::on_vote_reply(MemberId from, Term term, const VoteReply& reply) {
 
 // A granted vote of a life that another voter knows to be over may have been given to somebody else
 // as well since: it does not count. Any majority that could be misled holds such a voter (raft.h).
-std::size_t Raft::valid_votes() const {
-  const auto exposed = [this](MemberId voter, const Actor& life) {
-    for (const auto& [other, vote] : votes_) {
-      const Actor* known = vote.granted ? find_life(vote.roll, voter) : nullptr;
-      if (known != nullptr && *known != life) return true;
-    }
-    return false;
-  };
-  std::size_t valid = 0;
-  for (const auto& [voter, vote] : votes_) {
-    if (vote.granted && !exposed(voter, vote.life)) ++valid;
-  }
-  return valid;
+bool Raft::vote_is_valid(MemberId voter) const {
+  const auto given = votes_.find(voter);
+  if (given == votes_.end() || !given->second.granted) return false;
+  return std::ranges::none_of(votes_, [&](const auto& other) {
+    const Actor* known = other.second.granted ? find_life(other.second.roll, voter) : nullptr;
+    return known != nullptr && *known != given->second.life;
+  });
 }
 
 void Raft::count_votes() {
-  if (valid_votes() >= quorum()) {
+  if (has_quorum(config(), [this](MemberId voter) { return vote_is_valid(voter); })) {
     if (role_ == Role::kPreCandidate) return campaign(false, false);
     return become_leader();
   }
-  const auto refusals = static_cast<std::size_t>(
-      std::ranges::count_if(votes_, [](const auto& vote) { return !vote.second.granted; }));
-  if (config().voters.size() - refusals < quorum()) become_follower(hard_.term, {});
+  const auto may_grant = [this](MemberId voter) {
+    const auto given = votes_.find(voter);
+    return given == votes_.end() || given->second.granted;
+  };
+  if (!has_quorum(config(), may_grant)) become_follower(hard_.term, {});
 }
 
 void Raft::become_leader() {
@@ -141,12 +138,7 @@ void Raft::become_leader() {
   reset_for_role();
   evidence_tick_ = 0;
   leader_ = options_.self;
-  for (MemberId voter : config().voters) {
-    if (voter == options_.self) continue;
-    Progress& progress = progress_[voter];
-    progress.next = next(log_.last_index());
-    progress.heard_tick = tick_;  // an election timeout of grace before check-quorum
-  }
+  follow_config();
   term_first_ = next(log_.last_index());
   if (Mutants::on(Mutant::kNoEmptyEntry)) {
     term_first_ = {};
@@ -160,21 +152,21 @@ void Raft::become_leader() {
 
 // A leader that hears no majority may have been replaced: it stops looking like one. [Diss §6.2]
 void Raft::check_quorum() {
-  std::size_t heard = 1;
+  std::set<MemberId> heard{options_.self};
   for (auto& [member, progress] : progress_) {
     const bool recent =
         tick_ - progress.heard_tick < static_cast<std::uint64_t>(options_.election_ticks);
-    if (recent && progress.counts) ++heard;
+    if (recent && progress.counts && is_voter(member)) heard.insert(member);
     // Nothing streams to a member that does not answer; a heartbeat reply starts it again.
     if (!recent && progress.state == Progress::State::kReplicate) {
       progress.to_probe(next(progress.match));
       progress.probe_sent = true;
     }
   }
-  if (heard >= quorum()) return;
+  if (has_quorum(config(), [&heard](MemberId voter) { return heard.contains(voter); })) return;
   // The engine traces the loss itself, on every member that notices it.
   become_follower(hard_.term, {},
-                  "heard " + std::to_string(heard) + " of " +
+                  "heard " + std::to_string(heard.size()) + " of " +
                       std::to_string(config().voters.size()) + " voters");
 }
 
@@ -185,6 +177,7 @@ bool Raft::transfer_leadership(MemberId to) {
     const bool recent =
         tick_ - progress.heard_tick < static_cast<std::uint64_t>(options_.election_ticks);
     if (!progress.counts || !progress.heard || !recent || (to && to != member)) continue;
+    if (!std::ranges::binary_search(config().voters, member)) continue;  // or soon no voter
     if (best != nullptr && best->match >= progress.match) continue;
     best = &progress;
     transferee_ = member;

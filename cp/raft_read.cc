@@ -28,17 +28,17 @@ void Raft::start_round() {
   confirm_round();
 }
 
-std::size_t Raft::round_quorum(Round round) const {
-  std::size_t count = 1;
-  for (const auto& [member, progress] : progress_) {
-    const Round wanted = Mutants::on(Mutant::kRoundReused) ? Round{1} : round;
-    if (progress.counts && progress.acked_round >= wanted) ++count;
-  }
-  return count;
+bool Raft::round_acknowledged(Round round) const {
+  const Round wanted = Mutants::on(Mutant::kRoundReused) ? Round{1} : round;
+  return has_quorum(config(), [&](MemberId voter) {
+    if (voter == options_.self) return true;
+    const Progress& progress = progress_.at(voter);
+    return progress.counts && progress.acked_round >= wanted;
+  });
 }
 
 void Raft::confirm_round() {
-  if (confirmed_ >= round_ || round_quorum(round_) < quorum()) return;
+  if (confirmed_ >= round_ || !round_acknowledged(round_)) return;
   confirmed_ = round_;
   reads_ = {round_, round_index_};
 }

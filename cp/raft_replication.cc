@@ -50,9 +50,10 @@ void Raft::accept(const Append& append) {
     if (entry.index <= log_.last_index()) {
       // Only a real conflict drops anything: a late duplicate must not. [Raft §5.3]
       log_.truncate(entry.index);
-      while (configs_.back().first >= entry.index) configs_.pop_back();
+      drop_configs_from(entry.index);
     }
     log_.append(entry);
+    take_config(entry);
   }
   verified_ = std::max(verified_, last);
   commit_to(std::min(append.commit, last));
@@ -77,8 +78,9 @@ void Raft::on_heartbeat(MemberId from, const Heartbeat& heartbeat) {
 // ---- Leader -------------------------------------------------------------------------------------
 
 Progress* Raft::heard_from(MemberId from, bool counted) {
-  if (!is_leader()) return nullptr;
-  Progress& progress = progress_.at(from);
+  const auto at = progress_.find(from);
+  if (at == progress_.end()) return nullptr;
+  Progress& progress = at->second;
   progress.heard = true;
   progress.heard_tick = tick_;
   progress.counts = counted;
@@ -133,18 +135,14 @@ void Raft::on_heartbeat_reply(MemberId from, const HeartbeatReply& reply) {
 }
 
 void Raft::advance_commit() {
-  std::vector<Index> matched;
-  matched.reserve(config().voters.size());
-  for (MemberId voter : config().voters) {
+  const Index index = quorum_index(config(), [this](MemberId voter) {
     if (voter == options_.self) {
       const bool early = Mutants::on(Mutant::kLeaderCountsItselfEarly);
-      matched.push_back(early ? log_.last_index() : log_.stable());
-    } else {
-      const Progress& progress = progress_.at(voter);
-      matched.push_back(progress.counts ? progress.match : Index{});
+      return early ? log_.last_index() : log_.stable();
     }
-  }
-  const Index index = majority_index(std::move(matched));
+    const Progress& progress = progress_.at(voter);
+    return progress.counts ? progress.match : Index{};
+  });
   // An entry of an older term is committed only by one of ours behind it. [Raft §5.4.2]
   const bool ours = log_.term_at(index) == hard_.term || Mutants::on(Mutant::kOlderTermCounted);
   if (index > commit_ && ours) commit_to(index);
@@ -158,7 +156,9 @@ void Raft::commit_to(Index index) {
       uncommitted_bytes_ -= std::min(uncommitted_bytes_, log_.at(i).bytes());
     }
   }
-  commit_ = index;
+  const Index before = std::exchange(commit_, index);
+  const auto passed = [&](const auto& c) { return c.first > before && c.first <= index; };
+  if (std::ranges::any_of(configs_, passed)) config_committed();
 }
 
 void Raft::replicate(MemberId to, Progress& progress) {

@@ -38,8 +38,9 @@ void Raft::on_hello(MemberId from, const Hello& hello) {
   } else {
     learn(from, hello.life);
   }
-  if (!is_leader()) return;
-  Progress& progress = progress_.at(from);
+  const auto at_leader = progress_.find(from);
+  if (at_leader == progress_.end()) return;  // we do not lead, or it is no member
+  Progress& progress = at_leader->second;
   progress.counts = hello.standing == Standing::kNormal;
   if (hello.standing != Standing::kImpaired) return;
   const auto [at, first] = announced_.emplace(from, hello.life);
@@ -80,7 +81,7 @@ void Raft::try_form() {
     set_standing(Standing::kImpaired);
     return say("impaired", "the cluster was formed before this disk was written");
   }
-  if (roll.size() < config().voters.size()) return;
+  if (roll.size() < config().voters.size() || !is_voter(options_.self)) return;
   hard_.roll = std::move(roll);
   set_standing(Standing::kNormal);
   campaign_soon({});
@@ -96,7 +97,8 @@ void Raft::tick_restoring() {
   }
   if (!restoring_ && established()) {
     for (const auto& [member, life] : announced_) {
-      if (progress_.at(member).counts) continue;
+      const auto at = progress_.find(member);
+      if (at == progress_.end() || at->second.counts) continue;
       restoring_ = Restoring{member, life, join_read_round(), false, {}};
       learn(member, life);
       break;
@@ -108,20 +110,24 @@ void Raft::tick_restoring() {
 void Raft::confirm_restoring() {
   if (!restoring_) return;
   const auto& [member, life] = std::pair{restoring_->member, restoring_->life};
-  const Progress& progress = progress_.at(member);
+  const auto at = progress_.find(member);
+  if (at == progress_.end()) return restoring_.reset();  // removed meanwhile
+  const Progress& progress = at->second;
   if (progress.counts) {  // it says so itself: done
     announced_.erase(member);
     restoring_.reset();
     return;
   }
   if (!restoring_->confirmed) {
-    const Actor* known = find_life(durable_roll_, member);
-    std::size_t learned = known != nullptr && *known == life ? 1 : 0;
-    for (const auto& [other, theirs] : progress_) {
-      if (other == member || !theirs.counts) continue;
-      if (theirs.learned_round >= restoring_->round) ++learned;
-    }
-    if (learned < quorum() || round_ < restoring_->round) return;
+    const bool learned = has_quorum(config(), [&, &who = member, &its_life = life](MemberId voter) {
+      if (voter == options_.self) {
+        const Actor* known = find_life(durable_roll_, who);
+        return known != nullptr && *known == its_life;
+      }
+      const Progress& theirs = progress_.at(voter);
+      return voter != who && theirs.counts && theirs.learned_round >= restoring_->round;
+    });
+    if (!learned || round_ < restoring_->round) return;
     restoring_->confirmed = true;
     restoring_->commit = commit_;
   }

@@ -28,13 +28,12 @@ std::unique_ptr<SnapshotSender> SnapshotSender::open(MemberId to, std::uint64_t 
   if (!scanned || !position) return nullptr;
   std::unique_ptr<SnapshotSender> out(new SnapshotSender(to, number, std::move(view)));
   out->last_ = position->applied;
-  out->config_ = std::move(position->config);
   return out;
 }
 
 Result<std::optional<SnapshotChunk>> SnapshotSender::next() {
   if (final_sent_ || sent_.size() >= kWindow) return std::nullopt;
-  SnapshotChunk chunk{last_, config_, number_, sequence_, false, {}};
+  SnapshotChunk chunk{last_, number_, sequence_, false, {}};
   std::size_t bytes = 0;
   while (space_ < std::size(kSpaces) && bytes < kSnapshotChunkBytes) {
     const Space space = kSpaces[space_];
@@ -80,7 +79,6 @@ void SnapshotReceiver::begin(MemberId from, const SnapshotChunk& chunk) {
   from_ = from;
   number_ = chunk.number;
   last_ = chunk.last;
-  config_ = chunk.config;
   expected_ = staged_ = 0;
   final_taken_ = false;
 }

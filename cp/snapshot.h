@@ -44,7 +44,6 @@ class SnapshotSender {
   std::uint64_t number_;
   std::unique_ptr<BaseView> view_;
   EntryId last_;
-  Config config_;
   std::size_t space_ = 0;  // into the list of spaces
   std::string from_;       // the first key not sent of that space
   std::uint32_t sequence_ = 0;
@@ -70,7 +69,6 @@ class SnapshotReceiver {
 
   MemberId from() const { return from_; }
   EntryId last() const { return last_; }
-  const Config& config() const { return config_; }
   std::uint64_t number() const { return number_; }
   SnapshotReply reply(const Actor& life, bool installed) const {
     return {last_, number_, life, staged_, installed};
@@ -82,7 +80,6 @@ class SnapshotReceiver {
   MemberId from_;
   std::uint64_t number_ = 0;
   EntryId last_;
-  Config config_;
   std::uint32_t expected_ = 0;
   std::uint32_t staged_ = 0;
   bool final_taken_ = false;

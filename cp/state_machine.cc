@@ -12,8 +12,9 @@
 namespace capstan::cp {
 namespace {
 
-constexpr std::uint8_t kFormat = 2;
+constexpr std::uint8_t kFormat = 3;
 constexpr std::uint8_t kFormatWithoutLeases = 1;
+constexpr std::uint8_t kFormatOfVoters = 2;  // alone, where the whole configuration stands now
 
 std::string id_key(ByteView request_id) { return "i" + std::string(request_id); }
 std::string number_key(std::uint64_t number) {
@@ -32,7 +33,7 @@ struct Row {
 Row parse_row(ByteView bytes) {
   Reader in(bytes);
   const std::uint8_t format = in.u8();
-  CAPSTAN_ASSERT(format == kFormat || format == kFormatWithoutLeases);
+  CAPSTAN_ASSERT(format >= kFormatWithoutLeases && format <= kFormat);
   Row row;
   row.position.applied.index = {in.varint()};
   row.position.applied.term = {in.varint()};
@@ -42,9 +43,15 @@ Row parse_row(ByteView bytes) {
   row.facts.digest = in.u64();
   row.requests_first = in.varint();
   row.requests_next = in.varint();
-  const std::uint64_t voters = in.varint();
-  CAPSTAN_ASSERT(in.plausible(voters, 8));
-  for (std::uint64_t i = 0; i < voters; ++i) row.position.config.voters.push_back({in.u64()});
+  if (format <= kFormatOfVoters) {
+    const std::uint64_t voters = in.varint();
+    CAPSTAN_ASSERT(in.plausible(voters, 8));
+    for (std::uint64_t i = 0; i < voters; ++i) row.position.config.voters.push_back({in.u64()});
+  } else {
+    std::optional<Config> config = decode_config(in.bytes());
+    CAPSTAN_ASSERT(config.has_value());
+    row.position.config = *std::move(config);
+  }
   if (format != kFormatWithoutLeases) {
     row.leases.time = static_cast<Micros>(in.varint());
     row.leases.generation = in.varint();
@@ -75,6 +82,13 @@ std::uint64_t StateMachine::fingerprint() const {
   return xxh3({reinterpret_cast<const char*>(others.data()), sizeof others}, facts.digest);
 }
 
+void StateMachine::apply(const Config& config) {
+  for (const MemberAlarm& alarm : alarms_.list({}, AlarmType::kNone).alarms) {
+    if (!config.was_removed(alarm.member)) continue;
+    alarms_.apply({AlarmRequest::Action::kClear, alarm.member, alarm.type});
+  }
+}
+
 StateMachine::Position StateMachine::parse(ByteView row) { return parse_row(row).position; }
 
 void StateMachine::save(const Position& position) {
@@ -89,8 +103,7 @@ void StateMachine::save(const Position& position) {
   put_u64(row, facts.digest);
   put_varint(row, requests_first_);
   put_varint(row, requests_next_);
-  put_varint(row, position.config.voters.size());
-  for (MemberId voter : position.config.voters) put_u64(row, voter.value);
+  put_bytes(row, encode_config(position.config));
   put_varint(row, static_cast<std::uint64_t>(leases_.facts().time));
   put_varint(row, leases_.facts().generation);
   put_u64(row, leases_.facts().digest);
@@ -117,6 +130,7 @@ Applied StateMachine::apply(ByteView bytes, Term term) {
 }
 
 void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
+  if (std::holds_alternative<MemberChangeRequest>(command.body)) return;  // no leader logs one
   if ((out.refusal = alarms_.refusal(command))) return;
   if (const auto* put = std::get_if<PutView>(&command.body)) {
     if ((out.refusal = check_put(mvcc_, leases_, *put))) return;

@@ -31,7 +31,10 @@ struct Applied {
 
 class StateMachine {
  public:
-  explicit StateMachine(Table& table) : table_(table), mvcc_(table), leases_(table), alarms_(table) { load(); }
+  explicit StateMachine(Table& table)
+      : table_(table), mvcc_(table), leases_(table), alarms_(table) {
+    load();
+  }
 
   // Where the table stands; what is read at start and after a snapshot was installed.
   struct Position {
@@ -47,6 +50,9 @@ class StateMachine {
   // Bytes that are no command change nothing, on every member alike.
   // `term` is that of its entry.
   Applied apply(ByteView command, Term term);
+
+  // A configuration: the alarms of those that were removed go with them.
+  void apply(const Config& config);
 
   // Reads of the present state. A txn must be read-only.
   std::optional<Refusal> read(const RangeRequest& request, RangeResult& out) const;

@@ -18,7 +18,6 @@ constexpr Row kRows[] = {
      "refused: in AP mode both sides of a cut would elect. Not applied. Elections are for nodes in "
      "CP mode."},
     {"/etcdserverpb.Watch/", "watch is not in this build for AP mode; get the key again instead"},
-    {"/etcdserverpb.Cluster/", "members are fixed at the start in this build"},
     {"/etcdserverpb.Auth/", "users and roles are not in this build"},
 };
 

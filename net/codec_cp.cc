@@ -159,10 +159,6 @@ void write(schema::CpMessage::Builder to, const cp::StateDigest& digest) {
 void write(schema::CpMessage::Builder to, const cp::SnapshotChunk& chunk) {
   auto out = to.initSnapshotChunk();
   write(out.initLast(), chunk.last);
-  auto voters = out.initVoters(static_cast<capnp::uint>(chunk.config.voters.size()));
-  for (capnp::uint i = 0; i < chunk.config.voters.size(); ++i) {
-    voters.set(i, chunk.config.voters[i].value);
-  }
   out.setNumber(chunk.number);
   out.setSequence(chunk.sequence);
   out.setFinal(chunk.final);
@@ -248,6 +244,10 @@ cp::Append read_append(Checker& check, Term term, schema::CpAppend::Reader from)
     check.require(id.term >= last.term && id.term <= term && id.term.value > 0);
     check.require(list[i].getKind() <= static_cast<std::uint8_t>(cp::EntryKind::kConfig));
     const ByteView data = bytes_of(list[i].getData());
+    if (list[i].getKind() == static_cast<std::uint8_t>(cp::EntryKind::kConfig)) {
+      const std::optional<cp::Config> config = cp::decode_config(data);
+      check.require(config && !config->voters.empty());
+    }
     if (!check.ok()) break;
     out.entries.push_back({id.term, id.index, static_cast<cp::EntryKind>(list[i].getKind()),
                            data.empty() ? nullptr : shared_bytes(std::string(data))});
@@ -274,13 +274,6 @@ cp::SnapshotChunk read_chunk(Checker& check, schema::CpSnapshotChunk::Reader fro
   out.number = from.getNumber();
   out.sequence = from.getSequence();
   out.final = from.getFinal();
-  const auto voters = from.getVoters();
-  check.require(voters.size() <= kMembersMax);
-  for (capnp::uint i = 0; check.ok() && i < voters.size(); ++i) {
-    const MemberId voter{voters[i]};
-    check.require(out.config.voters.empty() || out.config.voters.back() < voter);
-    out.config.voters.push_back(voter);
-  }
   const auto list = from.getChanges();
   check.require(list.size() <= kChangesMax);
   for (capnp::uint i = 0; check.ok() && i < list.size(); ++i) {

@@ -166,6 +166,20 @@ Result<RequestBody> as_body(Result<T> result) {
   return RequestBody{std::move(*result)};
 }
 
+// A member has one peer address. What is none comes out empty, and is refused as such.
+template <class Urls>
+std::string peer_of(const Urls& urls) {
+  if (urls.size() != 1) return {};
+  std::string_view url = urls[0];
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!url.starts_with(scheme)) continue;
+    url.remove_prefix(scheme.size());
+    if (url.ends_with('/')) url.remove_suffix(1);
+    return std::string(url);
+  }
+  return {};
+}
+
 template <class M, class Convert>
 Result<RequestBody> decoded(ParseMessage parse, ByteView bytes, Convert convert) {
   ScratchArena arena;
@@ -239,6 +253,24 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, ParseMessage parse
     case GrpcMethod::kMemberList:
       return decoded<pb::MemberListRequest>(
           parse, bytes, [](auto&) -> Result<RequestBody> { return MembersRequest{}; });
+    case GrpcMethod::kMemberAdd:
+      return decoded<pb::MemberAddRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return MemberChangeRequest{
+            MemberChangeRequest::Action::kAdd, {}, peer_of(m.peerurls()), m.islearner()};
+      });
+    case GrpcMethod::kMemberRemove:
+      return decoded<pb::MemberRemoveRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return MemberChangeRequest{MemberChangeRequest::Action::kRemove, {m.id()}};
+      });
+    case GrpcMethod::kMemberUpdate:
+      return decoded<pb::MemberUpdateRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return MemberChangeRequest{
+            MemberChangeRequest::Action::kUpdate, {m.id()}, peer_of(m.peerurls())};
+      });
+    case GrpcMethod::kMemberPromote:
+      return decoded<pb::MemberPromoteRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return MemberChangeRequest{MemberChangeRequest::Action::kPromote, {m.id()}};
+      });
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kUnknown:
@@ -280,6 +312,10 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.Maintenance/Hash", "/maintenance/hash", GrpcMethod::kHash},
     {"/etcdserverpb.Maintenance/HashKV", "", GrpcMethod::kHashKv},
     {"/etcdserverpb.Maintenance/Status", "/maintenance/status", GrpcMethod::kStatus},
+    {"/etcdserverpb.Cluster/MemberAdd", "/cluster/member/add", GrpcMethod::kMemberAdd},
+    {"/etcdserverpb.Cluster/MemberRemove", "/cluster/member/remove", GrpcMethod::kMemberRemove},
+    {"/etcdserverpb.Cluster/MemberUpdate", "/cluster/member/update", GrpcMethod::kMemberUpdate},
+    {"/etcdserverpb.Cluster/MemberPromote", "/cluster/member/promote", GrpcMethod::kMemberPromote},
     {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
     {"/etcdserverpb.Watch/Watch", "/watch", GrpcMethod::kWatch},
     {"/v3lockpb.Lock/Lock", "/lock/lock", GrpcMethod::kLock},

@@ -42,6 +42,10 @@ enum class GrpcMethod : std::uint8_t {
   kAlarm,
   kStatus,
   kMemberList,
+  kMemberAdd,
+  kMemberRemove,
+  kMemberUpdate,
+  kMemberPromote,
   kHealthCheck,     // of gRPC itself; answered by the door
   kWatch,           // a stream; net/grpc_watch.h
   kLeaseKeepAlive,  // a stream of what follows; net/grpc_keep_alive.h

@@ -138,13 +138,27 @@ void fill(pb::StatusResponse& to, StatusResult& status) {
   for (std::string& error : status.errors) to.add_errors(std::move(error));
 }
 
+void fill(pb::Member& to, const PeerStatus& peer) {
+  to.set_id(peer.id.value);
+  to.set_name(peer.name);
+  to.add_peerurls("http://" + peer.peer_address);
+  for (const std::string& url : peer.client_urls) to.add_clienturls(url);
+  to.set_islearner(peer.learner);
+}
+
 void fill(pb::MemberListResponse& to, MembersResult& result) {
-  for (PeerStatus& peer : result.members) {
-    pb::Member& member = *to.add_members();
-    member.set_id(peer.id.value);
-    member.set_name(std::move(peer.name));
-    member.add_peerurls("http://" + peer.peer_address);
-    for (std::string& url : peer.client_urls) member.add_clienturls(std::move(url));
+  for (const PeerStatus& peer : result.members) fill(*to.add_members(), peer);
+}
+
+// The four answers to a change; only that to an addition names the member.
+template <class M>
+  requires requires(M& to) { to.add_members(); }
+void fill(M& to, MemberChangeResult& result) {
+  for (const PeerStatus& peer : result.members) {
+    fill(*to.add_members(), peer);
+    if constexpr (requires { to.mutable_member(); }) {
+      if (peer.id == result.member) fill(*to.mutable_member(), peer);
+    }
   }
 }
 
@@ -197,6 +211,14 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::AlarmResponse, AlarmResult>(reply, use);
     case GrpcMethod::kStatus:
       return with<pb::StatusResponse, StatusResult>(reply, use);
+    case GrpcMethod::kMemberAdd:
+      return with<pb::MemberAddResponse, MemberChangeResult>(reply, use);
+    case GrpcMethod::kMemberRemove:
+      return with<pb::MemberRemoveResponse, MemberChangeResult>(reply, use);
+    case GrpcMethod::kMemberUpdate:
+      return with<pb::MemberUpdateResponse, MemberChangeResult>(reply, use);
+    case GrpcMethod::kMemberPromote:
+      return with<pb::MemberPromoteResponse, MemberChangeResult>(reply, use);
     case GrpcMethod::kMemberList:
       return with<pb::MemberListResponse, MembersResult>(reply, use);
     case GrpcMethod::kHealthCheck:

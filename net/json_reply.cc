@@ -57,7 +57,8 @@ Json json_of(const PeerStatus& peer) {
           {"last_heard_ago_micros", peer.last_heard_ago},
           {"round_trip_micros", peer.round_trip},
           {"match", peer.match},
-          {"state", peer.state}};
+          {"state", peer.state},
+          {"learner", peer.learner}};
 }
 
 Json json_of(const std::vector<PeerStatus>& peers) {
@@ -191,6 +192,12 @@ void put(Json& to, const MembersResult& result) {
   to["members"] = json_of(result.members);
 }
 
+void put(Json& to, const MemberChangeResult& result) {
+  to["type"] = "member_change";
+  to["member"] = hex(result.member.value);
+  to["members"] = json_of(result.members);
+}
+
 void put(Json& to, const ConflictsResult& result) {
   to["type"] = "conflicts";
   to["conflicts"] = Json::array();
@@ -314,6 +321,7 @@ std::vector<PeerStatus> peers_of(const Json& json) {
     from.take("round_trip_micros", peer.round_trip);
     from.take("match", peer.match);
     from.take("state", peer.state);
+    from.take("learner", peer.learner);
   }
   return peers;
 }
@@ -484,6 +492,11 @@ ReplyBody body_of(const Json& json) {
   const std::string type = from.text("type");
   if (type == "status") return status_of(from.object("status"));
   if (type == "members") return MembersResult{.members = peers_of(from.object("members"))};
+  if (type == "member_change") {
+    MemberChangeResult result{.member = {}, .members = peers_of(from.object("members"))};
+    from.take_hex("member", result.member);
+    return result;
+  }
   if (type == "conflicts") return conflicts_of(json);
   if (type == "compact") return CompactResult{};
   if (type == "move_leader") return MoveLeaderResult{};

@@ -20,6 +20,8 @@ constexpr std::array<std::string_view, 3> kOrders{"none", "ascend", "descend"};
 constexpr std::array<std::string_view, 5> kSorts{"key", "version", "create", "mod", "value"};
 constexpr std::array<std::string_view, 4> kResults{"=", ">", "<", "!="};
 constexpr std::array<std::string_view, 3> kActions{"list", "raise", "clear"};
+constexpr std::array<std::string_view, 4> kMemberOps{"member_add", "member_remove", "member_update",
+                                                     "member_promote"};
 constexpr std::array<std::string_view, 3> kAlarms{"none", "NOSPACE", "CORRUPT"};
 constexpr std::array<std::string_view, 5> kTargets{"version", "create", "mod", "value", "lease"};
 
@@ -250,10 +252,16 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
       alarm.member = {static_cast<std::uint64_t>(fields.hex("member"))};
       alarm.type = fields.word<AlarmType>("alarm", kAlarms);
       to = alarm;
+    } else if (const auto at = std::ranges::find(kMemberOps, op); at != kMemberOps.end()) {
+      to = MemberChangeRequest{static_cast<MemberChangeRequest::Action>(at - kMemberOps.begin()),
+                               {static_cast<std::uint64_t>(fields.hex("member"))},
+                               fields.text("peer"),
+                               fields.flag("learner")};
     } else {
       fields.complain(
           "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
-          "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, alarm");
+          "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, alarm, "
+          "member_add, member_remove, member_update, member_promote");
     }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
@@ -375,6 +383,14 @@ Json json_of(const AlarmRequest& r) {
   Json to{{"op", "alarm"}, {"action", kActions[static_cast<std::size_t>(r.action)]}};
   if (r.member) to["member"] = id_text(static_cast<std::int64_t>(r.member.value));
   if (r.type != AlarmType::kNone) to["alarm"] = kAlarms[static_cast<std::size_t>(r.type)];
+  return to;
+}
+
+Json json_of(const MemberChangeRequest& r) {
+  Json to{{"op", kMemberOps[static_cast<std::size_t>(r.action)]}};
+  if (r.member) to["member"] = id_text(static_cast<std::int64_t>(r.member.value));
+  if (!r.peer.empty()) to["peer"] = r.peer;
+  put_flag(to, "learner", r.learner);
   return to;
 }
 

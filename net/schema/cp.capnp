@@ -131,7 +131,7 @@ struct CpChange {
 
 struct CpSnapshotChunk {
   last @0 :CpEntryId;
-  voters @1 :List(UInt64);
+  obsolete @1 :List(UInt64);
   number @2 :UInt64;
   sequence @3 :UInt32;
   final @4 :Bool;

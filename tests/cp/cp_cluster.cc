@@ -130,6 +130,16 @@ CpDisk& CpCluster::disk(int n) { return *nodes_.at(n)->disk; }
 const MemoryBase& CpCluster::base(int n) const { return *nodes_.at(n)->base; }
 bool CpCluster::up(int n) const { return nodes_.at(n)->engine != nullptr; }
 
+Member CpCluster::member(int n) {
+  const std::string name = "n" + std::to_string(n);
+  return {id(n), name, name + ":2380", {"http://" + name + ":2379"}};
+}
+
+void CpCluster::add_machine(int n) {
+  nodes_.emplace(n, std::make_unique<Node>(*this, n));
+  wipe(n);
+}
+
 void CpCluster::wipe(int n) {
   Node& node = *nodes_.at(n);
   REQUIRE(node.engine == nullptr);
@@ -175,9 +185,9 @@ void CpCluster::start(int n) {
   config.name = "n" + std::to_string(n);
   config.node = node.node;
   config.incarnation = ++node.incarnation;
-  for (int m = 1; m <= options_.members; ++m) {
-    config.members.push_back({id(m), "n" + std::to_string(m)});
-  }
+  for (int m = 1; m <= options_.members; ++m) config.members.push_back(member(m));
+  config.joins = n > options_.members;
+  if (config.joins) config.members.push_back(member(n));
   config.checkpoint_table_bytes = options_.checkpoint_table_bytes;
   config.log_window_bytes = options_.log_window_bytes;
   config.sweep_changes = options_.sweep_changes;
@@ -193,8 +203,14 @@ void CpCluster::start(int n) {
       std::make_unique<cp::Engine>(config, *node.base, *node.disk, node, std::move(recovered));
   for (auto& [m, other] : nodes_) {
     if (m == n || !other->engine) continue;
-    node.calls.push_back([m = m](cp::Engine& e) { e.peer_connected(id(m)); });
-    other->calls.push_back([n](cp::Engine& e) { e.peer_connected(id(n)); });
+    const auto connect = [](Node& to, int peer) {
+      to.calls.push_back([peer](cp::Engine& e) {
+        e.describes_itself(id(peer), member(peer).name, member(peer).client_urls);
+        e.peer_connected(id(peer));
+      });
+    };
+    connect(node, m);
+    connect(*other, n);
   }
 }
 
@@ -238,6 +254,7 @@ void CpCluster::settle() {
   for (int rounds = 0; rounds < 200; ++rounds) {
     bool any = !packets_.empty();
     for (Packet& packet : std::exchange(packets_, {})) {
+      if (!nodes_.contains(packet.to)) continue;
       Node& to = *nodes_.at(packet.to);
       if (!to.engine || !joined(packet.from, packet.to)) continue;
       if (filter && !filter(packet.from, packet.to, packet.message)) continue;

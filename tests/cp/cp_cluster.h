@@ -82,6 +82,7 @@ class CpCluster {
 
   // Members are 1..n, called n1..nN.
   static MemberId id(int n) { return {static_cast<std::uint64_t>(n)}; }
+  static Member member(int n);
   cp::Engine& engine(int n);
   CpDisk& disk(int n);
   const MemoryBase& base(int n) const;
@@ -103,6 +104,8 @@ class CpCluster {
   void heal() { side_.clear(), pair_ = {}; }
   void crash(int n);  // loses what is not durable; the others see connections break
   void start(int n);
+  // A machine beyond the first members, which starts as one that joins them.
+  void add_machine(int n);
   void wipe(int n);  // while down: a new disk, with a new node id
   // While down: one row of its base becomes another.
   void change_base(int n, Space space, const std::string& key,

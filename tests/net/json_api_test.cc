@@ -56,7 +56,7 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   CHECK(wrong_with("{}") ==
         "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
         "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, "
-        "alarm");
+        "alarm, member_add, member_remove, member_update, member_promote");
   CHECK(wrong_with(R"({"op":"txn","success":[{"op":"lease_revoke"}]})") ==
         "success: op must be one of get, put, delete, txn");
   CHECK(wrong_with(R"({"op":"put","key":"a","lease":7})") == "lease must be a string");
@@ -84,7 +84,7 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
         R"({"v":1,"outcome":"failed","reason":"invalid",)"
         R"("detail":"op must be one of get, put, delete, txn, compact, hash, lease_grant, )"
         R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases, move_leader, )"
-        R"(defragment, alarm"})");
+        R"(defragment, alarm, member_add, member_remove, member_update, member_promote"})");
 }
 
 TEST_CASE("api: every request survives the way out and in") {
@@ -120,6 +120,8 @@ TEST_CASE("api: every request survives the way out and in") {
         RequestBody(LeaseKeepAliveRequest{INT64_MAX}), RequestBody(LeaseTimeToLiveRequest{7, true}),
         RequestBody(LeasesRequest{}), RequestBody(MoveLeaderRequest{{UINT64_MAX}}),
         RequestBody(DefragmentRequest{}), RequestBody(AlarmRequest{}),
+        RequestBody(MemberChangeRequest{MemberChangeRequest::Action::kAdd, {}, "h:1", true}),
+        RequestBody(MemberChangeRequest{MemberChangeRequest::Action::kPromote, {UINT64_MAX}}),
         RequestBody(AlarmRequest{AlarmRequest::Action::kClear, {7}, AlarmType::kCorrupt, false})}) {
     Request request;
     request.body = body;
@@ -193,6 +195,11 @@ TEST_CASE("api: every reply survives the way out and in") {
   again(reply);
   reply.body = DefragmentResult{};
   again(reply);
+  PeerStatus learner;
+  learner.name = "n4";
+  learner.learner = true;
+  reply.body = MemberChangeResult{{7}, {learner}};
+  CHECK(std::get<MemberChangeResult>(again(reply).reply.body).member == MemberId{7});
   reply.body = AlarmResult{{{{1}, AlarmType::kNoSpace}, {{2}, AlarmType::kCorrupt}}};
   CHECK(std::get<AlarmResult>(again(reply).reply.body).alarms[1].member == MemberId{2});
   reply.body = LeaseKeepAliveResult{INT64_MAX, 60};

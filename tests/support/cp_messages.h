@@ -16,8 +16,9 @@ inline std::vector<Message> all_kinds() {
   const EntryId last{{5}, {9}};
   Append append{{{3}, {41}}, {40}, {}};
   append.entries.push_back({{3}, {42}, EntryKind::kCommands, shared_bytes("command")});
-  append.entries.push_back({{6}, {43}, EntryKind::kConfig, nullptr});
-  SnapshotChunk chunk{last, {{{1}, {2}, {3}}}, 77, 3, true, {}};
+  const Config config{.voters = {{1}, {2}, {3}}, .learners = {{4}}};
+  append.entries.push_back({{6}, {43}, EntryKind::kConfig, shared_bytes(encode_config(config))});
+  SnapshotChunk chunk{last, 77, 3, true, {}};
   chunk.changes.push_back({Space::kNow, std::string("k\0", 2), std::string(300, 'v')});
   chunk.changes.push_back({Space::kMeta, "m", ""});
   chunk.changes.push_back({Space::kGone, "gone", std::nullopt});

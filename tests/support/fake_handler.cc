@@ -205,6 +205,8 @@ Reply FakeHandler::reply_to(const Request& request) {
     reply.body = DefragmentResult{};
   } else if (std::holds_alternative<MoveLeaderRequest>(request.body)) {
     reply.body = MoveLeaderResult{};
+  } else if (const auto* change = std::get_if<MemberChangeRequest>(&request.body)) {
+    reply.body = MemberChangeResult{change->member ? change->member : kSelf, status().peers};
   } else if (grant != nullptr) {
     reply.body = LeaseGrantResult{grant->id != 0 ? grant->id : 0x77, grant->ttl};
   } else if (keep != nullptr) {
