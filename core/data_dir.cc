@@ -76,6 +76,13 @@ Result<Found> look(Directory& root, Directory* wal) {
 
 }  // namespace
 
+Result<bool> has_identity(const std::string& path) {
+  Result<std::unique_ptr<Directory>> root = open_directory(path, false);
+  if (!root && root.error().code == ErrorCode::kNotFound) return false;
+  if (!root) return std::unexpected(root.error());
+  return has(**root, kIdentity);
+}
+
 Result<DataDir> open_data_dir(const DataDirOptions& options) {
   DataDir out;
   Result<std::unique_ptr<Directory>> root = open_directory(options.path, true);
@@ -107,10 +114,19 @@ Result<DataDir> open_data_dir(const DataDirOptions& options) {
     }
     if (!found->log) return half_there(options.path, "an identity", "log");
     out.identity = *std::move(identity);
+    if (!out.identity.member) {
+      out.identity.member = options.want.member;
+      out.identity.token_hash = options.want.token_hash;
+    }
   } else {
     if (found->log && !found->creating) return half_there(options.path, "a log", "identity");
     const NodeId node{draws.next() | 1};  // 0 is nobody
-    out.identity = {options.want.mode, options.want.cluster, options.want.name, node, 0};
+    out.identity = {.mode = options.want.mode,
+                    .cluster = options.want.cluster,
+                    .name = options.want.name,
+                    .node = node,
+                    .member = options.want.member,
+                    .token_hash = options.want.token_hash};
     if (Status marked = mark_creating(*out.root); !marked) return std::unexpected(marked.error());
   }
 
@@ -122,7 +138,7 @@ Result<DataDir> open_data_dir(const DataDirOptions& options) {
       return std::unexpected(cleared.error());
     }
   }
-  Result<Wal::Recovery> log = Wal::open(*out.wal_directory, {.cluster = options.want.cluster,
+  Result<Wal::Recovery> log = Wal::open(*out.wal_directory, {.cluster = out.identity.cluster,
                                                              .node = out.identity.node,
                                                              .segment_bytes = options.segment_bytes,
                                                              .salt_seed = draws.next()});

@@ -39,6 +39,9 @@ struct DataDir {
   bool fresh = false;  // this disk's first start
 };
 
+// True if a node has been made there before: it is who its identity says.
+Result<bool> has_identity(const std::string& path);
+
 // kBusy: another process has it. kMismatch, kCorrupt: as the parts say. kNotFound: an identity
 // without a log or the other way round. Nothing is written before the identity has been checked.
 Result<DataDir> open_data_dir(const DataDirOptions& options);

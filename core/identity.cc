@@ -10,9 +10,10 @@ namespace capstan {
 namespace {
 
 //   magic (8)  version (4)  mode (1)  cluster (8)  node (8)  incarnation (4)  name: varint size,
-//   bytes checksum: XXH3-64 of all before it (8)
+//   bytes  member (8)  token hash (8)  checksum: XXH3-64 of all before it (8)
 constexpr ByteView kMagic = "capstanI";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersionOfNames = 1;  // ends with the name
 constexpr std::size_t kBytesMax = 4096;
 constexpr const char* kName = "identity";
 constexpr const char* kTemporary = "identity.tmp";
@@ -25,6 +26,8 @@ std::string encoded(const Identity& identity) {
   put_u64(out, identity.node.value);
   put_u32(out, identity.incarnation);
   put_bytes(out, identity.name);
+  put_u64(out, identity.member.value);
+  put_u64(out, identity.token_hash);
   put_u64(out, xxh3(out));
   return out;
 }
@@ -38,7 +41,8 @@ Result<Identity> decoded(ByteView bytes) {
   if (Reader(bytes.substr(covered.size())).u64() != xxh3(covered)) return rotten();
   Reader reader(covered.substr(kMagic.size()));
   // The checksum is the last word in every version, so a newer number is not rot.
-  if (const std::uint32_t version = reader.u32(); version > kVersion) {
+  const std::uint32_t version = reader.u32();
+  if (version > kVersion) {
     return fail(ErrorCode::kMismatch, "identity: format " + std::to_string(version) +
                                           ", this build reads up to " + std::to_string(kVersion));
   }
@@ -56,6 +60,10 @@ Result<Identity> decoded(ByteView bytes) {
   identity.node = {reader.u64()};
   identity.incarnation = reader.u32();
   identity.name = reader.bytes();
+  if (version != kVersionOfNames) {
+    identity.member = {reader.u64()};
+    identity.token_hash = reader.u64();
+  }
   if (!reader.done()) return rotten();
   return identity;
 }
@@ -101,7 +109,11 @@ Status check_identity(const Identity& have, const IdentityWanted& want, const st
     return mismatch("belongs to the member named " + have.name + ", this one is named " +
                     want.name);
   }
-  if (have.cluster != want.cluster) {
+  if (have.member && have.token_hash != want.token_hash) {
+    return mismatch("was made with another cluster token than the one given");
+  }
+  const bool list_holds = have.mode == Mode::kAp || !have.member;
+  if (list_holds && have.cluster != want.cluster) {
     const std::string list = want.cluster_text.empty() ? "" : " (" + want.cluster_text + ")";
     return mismatch(
         "belongs to another cluster: its token or member list differs from the one given" + list);

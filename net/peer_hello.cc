@@ -31,6 +31,14 @@ std::string encode_hello(const Hello& hello) {
   }
   put_varint(out, hello.client_urls.size());
   for (const std::string& url : hello.client_urls) put_bytes(out, url);
+  put_u8(out, static_cast<std::uint8_t>(hello.formed | hello.asks << 1));
+  put_bytes(out, hello.address);
+  put_varint(out, hello.known.size());
+  for (const KnownMember& member : hello.known) {
+    put_u64(out, member.id.value);
+    put_bytes(out, member.name);
+    put_bytes(out, member.address);
+  }
   return out;
 }
 
@@ -57,6 +65,21 @@ Result<Hello> decode_hello(ByteView payload) {
   const std::uint64_t urls = in.varint();
   if (!in.plausible(urls, 1)) return fail(ErrorCode::kMalformed, "hello");
   for (std::uint64_t i = 0; i < urls; ++i) hello.client_urls.emplace_back(in.bytes());
+  if (in.ok() && !in.done()) {  // a build before members could change ends here
+    const std::uint8_t flags = in.u8();
+    hello.formed = (flags & 1) != 0;
+    hello.asks = (flags & 2) != 0;
+    hello.address = printable(in.bytes(), kPeerAddressMax);
+    const std::uint64_t known = in.varint();
+    if (!in.plausible(known, 10)) return fail(ErrorCode::kMalformed, "hello");
+    for (std::uint64_t i = 0; i < known; ++i) {
+      KnownMember member;
+      member.id = {in.u64()};
+      member.name = printable(in.bytes());
+      member.address = printable(in.bytes(), kPeerAddressMax);
+      hello.known.push_back(std::move(member));
+    }
+  }
   // What a later format adds behind is not for us.
   if (!in.ok()) return fail(ErrorCode::kMalformed, "hello");
   return hello;
@@ -98,11 +121,13 @@ std::optional<std::string> mismatch(const Hello& ours, const Hello& theirs) {
     return them + " was started with --mode=" + std::string(to_text(theirs.mode)) + ", " + us +
            " with --mode=" + std::string(to_text(ours.mode)) + ": give every node the same --mode";
   }
-  if (theirs.members.size() != ours.members.size()) {
+  if (theirs.asks) return std::nullopt;
+  const bool lists_hold = theirs.cluster != ours.cluster || !(theirs.formed || ours.formed);
+  if (lists_hold && theirs.members.size() != ours.members.size()) {
     return them + " was started with " + members_text(theirs.members.size()) + ", " + us +
            " with " + std::to_string(ours.members.size()) + std::string(kSameList);
   }
-  if (theirs.members != ours.members) {
+  if (lists_hold && theirs.members != ours.members) {
     return them + " was started with " + first_missing(theirs.members, ours.members) + ", " + us +
            " with " + first_missing(ours.members, theirs.members) + std::string(kSameList);
   }

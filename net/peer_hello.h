@@ -24,6 +24,12 @@ struct HelloMember {
   std::string address;  // host:port
   friend auto operator<=>(const HelloMember&, const HelloMember&) = default;
 };
+struct KnownMember {
+  MemberId id;
+  std::string name;     // empty: never heard of
+  std::string address;  // host:port
+  friend auto operator<=>(const KnownMember&, const KnownMember&) = default;
+};
 
 struct Hello {
   std::uint32_t format = kPeerFormat;
@@ -35,8 +41,16 @@ struct Hello {
   MemberId to;  // whom the sender believes to speak to; 0 when it cannot know
   NodeId node;
   std::string name;
-  std::vector<HelloMember> members;      // all, sorted
+  std::vector<HelloMember> members;      // all the sender was started with, sorted
   std::vector<std::string> client_urls;  // where the sender takes clients; not compared
+  // The cluster exists, and keeps the list of its members itself: what a node was started with is
+  // not compared any more.
+  bool formed = false;
+  std::string address = {};  // host:port, where others reach the sender
+  // A node that is to join and has no id yet: who is this cluster? Never becomes a link; the answer
+  // is a hello with what is known.
+  bool asks = false;
+  std::vector<KnownMember> known = {};
 };
 
 // A peer's words as they may be shown: at most `size_max` bytes, nothing a terminal would obey.

@@ -24,6 +24,8 @@ constexpr std::size_t kGreetingMax = 128;  // accepted and not yet links
 constexpr Micros kHandshakeMin = 1 * kSecond;
 constexpr Micros kMismatchEvery = 5 * kSecond;
 constexpr std::size_t kSaidMax = 64;  // names whose mismatch is remembered
+constexpr std::size_t kGuestsMax = 16;
+constexpr Micros kGuestSilence = 5 * kSecond;  // then it is forgotten
 
 std::string millis(Micros time) { return std::to_string(time / kMillisecond) + " ms"; }
 
@@ -32,6 +34,7 @@ std::string millis(Micros time) { return std::to_string(time / kMillisecond) + "
 struct PeerTransport::State final : LinkUser {
   struct Peer {
     PeerAddress address;
+    bool guest = false;
     bool ours_to_dial = false;  // else we knock
     std::unique_ptr<Link> link;
     std::vector<std::unique_ptr<Link>> attempts;  // outgoing, oldest first
@@ -45,12 +48,22 @@ struct PeerTransport::State final : LinkUser {
   State(Loop& the_loop, PeerOptions the_options, PeerEvents& the_events)
       : loop(the_loop), options(std::move(the_options)), events(the_events), ticker(the_loop) {}
 
+  // Who there is
+  Peer& add(const PeerAddress& address);
+  Peer* admit_guest(const Hello& hello);
+  void part(Peer& peer);
+  template <class Which>
+  void forget_if(const Which& which);
+  void forget_guests();
+
   // Handshake
   Hello hello_to(MemberId to, bool knock) const;
   void attempt(Peer& peer);
   void accepted(std::unique_ptr<TcpStream> stream);
+  void tell_who_we_are(Link& link, const Hello& theirs);
   void greeted_by_dialler(Link& link, const Hello& theirs);
   void greeted_by_acceptor(Link& link, Peer& peer, const Hello& theirs);
+  static void heard_of(Peer& peer, const Hello& theirs);
   void refuse(Link& link, const std::string& name, const std::string& sentence);
   void say_mismatch(const std::string& name, const std::string& sentence);
   std::optional<std::string> second_disk(const Peer& peer, const Hello& theirs) const;
@@ -87,6 +100,8 @@ struct PeerTransport::State final : LinkUser {
   PeerEvents& events;
   std::string name;
   std::map<MemberId, Peer> peers;
+  std::vector<PeerAddress> members;  // as of now
+  std::vector<MemberId> removed;
   std::vector<std::unique_ptr<Link>> greeting;  // accepted, oldest first
   std::vector<std::unique_ptr<Link>> over;      // to be swept
   std::vector<std::unique_ptr<TcpListener>> listeners;
@@ -96,6 +111,82 @@ struct PeerTransport::State final : LinkUser {
   Micros last_tick = 0;
   Timer ticker;
 };
+
+// ---- Who there is -------------------------------------------------------------------------------
+
+PeerTransport::State::Peer& PeerTransport::State::add(const PeerAddress& address) {
+  Peer& peer = peers[address.id];
+  std::string known = peer.address.name;
+  peer.address = address;
+  if (address.name.empty()) peer.address.name = std::move(known);
+  peer.guest = false;
+  peer.ours_to_dial = options.self < address.id;
+  return peer;
+}
+
+PeerTransport::State::Peer* PeerTransport::State::admit_guest(const Hello& hello) {
+  const std::size_t colon = hello.address.rfind(':');
+  if (!options.formed || !hello.formed || colon == std::string::npos) return nullptr;
+  const auto guests =
+      std::ranges::count_if(peers, [](const auto& each) { return each.second.guest; });
+  const int port = std::atoi(hello.address.c_str() + colon + 1);
+  if (static_cast<std::size_t>(guests) >= kGuestsMax || port <= 0 || port > 65535) return nullptr;
+  Peer& peer = add(
+      {hello.self, hello.name, hello.address.substr(0, colon), static_cast<std::uint16_t>(port)});
+  peer.guest = true;
+  peer.seen.last_heard = now();
+  trace(Level::kInfo, "peer_guest", hello.name + " is not among the members known here",
+        {{"address", hello.address}});
+  return &peer;
+}
+
+void PeerTransport::State::part(Peer& peer) {
+  while (!peer.attempts.empty()) drop(*peer.attempts.back());
+  std::erase_if(greeting, [&](std::unique_ptr<Link>& link) {
+    if (link->peer != peer.address.id) return false;
+    link->end(true);
+    over.push_back(std::move(link));
+    return true;
+  });
+  if (peer.link) {
+    peer.link->end(true);
+    lose(peer, "no longer a member");
+  }
+}
+
+template <class Which>
+void PeerTransport::State::forget_if(const Which& which) {
+  for (auto at = peers.begin(); at != peers.end();) {
+    if (!which(at->second)) {
+      ++at;
+      continue;
+    }
+    part(at->second);
+    at = peers.erase(at);
+  }
+}
+
+void PeerTransport::State::forget_guests() {
+  forget_if([this](const Peer& peer) {
+    return peer.guest && !peer.link && now() - peer.seen.last_heard >= kGuestSilence;
+  });
+}
+
+void PeerTransport::set_members(const std::vector<PeerAddress>& members,
+                                std::vector<MemberId> removed) {
+  State& s = *state_;
+  s.members = members;
+  s.removed = std::move(removed);
+  for (const PeerAddress& member : members) {
+    if (member.id != s.options.self) s.add(member);
+  }
+  s.forget_if([&members](const State::Peer& peer) {
+    return !peer.guest &&
+           std::ranges::find(members, peer.address.id, &PeerAddress::id) == members.end();
+  });
+}
+
+void PeerTransport::set_formed() { state_->options.formed = true; }
 
 // ---- Handshake ----------------------------------------------------------------------------------
 
@@ -109,9 +200,14 @@ Hello PeerTransport::State::hello_to(MemberId to, bool knock) const {
               .node = options.node,
               .name = name,
               .members = {},
-              .client_urls = options.client_urls};
+              .client_urls = options.client_urls,
+              .formed = options.formed,
+              .address = {},
+              .known = {}};
   for (const PeerAddress& member : options.members) {
-    hello.members.push_back({member.name, member.host + ':' + std::to_string(member.port)});
+    const std::string at = member.host + ':' + std::to_string(member.port);
+    if (member.id == options.self) hello.address = at;
+    hello.members.push_back({member.name, at});
   }
   std::sort(hello.members.begin(), hello.members.end());
   return hello;
@@ -139,10 +235,33 @@ void PeerTransport::State::accepted(std::unique_ptr<TcpStream> stream) {
   greeting.push_back(std::move(link));
 }
 
+// A node that is to join: it gets what it asked for, and no link.
+void PeerTransport::State::tell_who_we_are(Link& link, const Hello& theirs) {
+  Hello ours = hello_to({}, false);
+  if (std::optional<std::string> why = mismatch(ours, theirs))
+    return refuse(link, theirs.name, *why);
+  if (!options.formed) {
+    return refuse(link, theirs.name,
+                  name + " belongs to a cluster that is not formed yet: nothing can be joined");
+  }
+  for (const PeerAddress& member : members) {
+    ours.known.push_back({member.id, member.name, member.host + ':' + std::to_string(member.port)});
+  }
+  link.send(FrameKind::kHello, options.cluster, encode_hello(ours));
+  drop(link, true);
+}
+
 // They dialled us, and this is who they are.
 void PeerTransport::State::greeted_by_dialler(Link& link, const Hello& theirs) {
+  if (theirs.asks) return tell_who_we_are(link, theirs);
   Peer* peer = find(theirs.self);
   std::optional<std::string> why = mismatch(hello_to({}, false), theirs);
+  if (!why && std::ranges::find(removed, theirs.self) != removed.end()) {
+    why = theirs.name +
+          " was removed from the cluster: stop it; to have it back, add it anew and start it on an "
+          "empty directory";
+  }
+  if (!why && peer == nullptr) peer = admit_guest(theirs);
   if (!why && peer == nullptr) why = theirs.name + " is not in the member list of " + name;
   if (!why) why = second_disk(*peer, theirs);
   if (why) {
@@ -150,7 +269,7 @@ void PeerTransport::State::greeted_by_dialler(Link& link, const Hello& theirs) {
     return refuse(link, theirs.name, *why);
   }
   link.node = theirs.node;
-  peer->seen.client_urls = printable_urls(theirs);
+  heard_of(*peer, theirs);
   link.stage = Link::Stage::kGreeted;
   send_own(*peer, link, FrameKind::kHello, encode_hello(hello_to(peer->address.id, false)));
   if (!theirs.knock) return;
@@ -171,11 +290,16 @@ void PeerTransport::State::greeted_by_acceptor(Link& link, Peer& peer, const Hel
     drop(link);
     return say_mismatch(peer.address.name, *why);
   }
-  peer.seen.client_urls = printable_urls(theirs);
+  heard_of(peer, theirs);
   if (!peer.ours_to_dial) return drop(link);  // our knock was heard
   link.node = theirs.node;
   send_own(peer, link, FrameKind::kGo, {});
   adopt(peer, take(link));
+}
+
+void PeerTransport::State::heard_of(Peer& peer, const Hello& theirs) {
+  peer.seen.client_urls = printable_urls(theirs);
+  if (peer.address.name.empty()) peer.address.name = theirs.name;
 }
 
 // A process that died leaves a link that ends. A living link and another disk are two processes.
@@ -345,7 +469,7 @@ void PeerTransport::State::link_bad(Link& link, const Error& error) {
 
 // The link is gone. The next attempt starts at once, unless one has just been made.
 void PeerTransport::State::lose(Peer& peer, const std::string& why) {
-  peer.link->reset();
+  if (peer.link->stage != Link::Stage::kOver) peer.link->reset();
   over.push_back(std::move(peer.link));
   peer.seen.connected = false;
   peer.seen.connected_since = -1;
@@ -392,6 +516,7 @@ void PeerTransport::State::tick() {
   const auto give_up_old = [&](std::vector<std::unique_ptr<Link>>& list) {
     while (!list.empty() && now() - list.front()->opened > handshake_max()) drop(*list.front());
   };
+  forget_guests();
   give_up_old(greeting);
   for (auto& [id, peer] : peers) give_up_old(peer.attempts);
   sweep();
@@ -431,14 +556,13 @@ Result<std::unique_ptr<PeerTransport>> PeerTransport::open(Loop& loop, PeerOptio
                                                            PeerEvents& events) {
   auto state = std::make_unique<State>(loop, std::move(options), events);
   State& s = *state;
-  for (const PeerAddress& member : s.options.members) {
+  s.members = s.options.members;
+  for (const PeerAddress& member : s.members) {
     if (member.id == s.options.self) {
       s.name = member.name;
-      continue;
+    } else {
+      s.add(member);
     }
-    State::Peer& peer = s.peers[member.id];
-    peer.address = member;
-    peer.ours_to_dial = s.options.self < member.id;
   }
   CAPSTAN_ASSERT(!s.name.empty());
   for (const ListenAddress& at : s.options.listen) {
@@ -456,7 +580,10 @@ Result<std::unique_ptr<PeerTransport>> PeerTransport::open(Loop& loop, PeerOptio
 
 bool PeerTransport::send(MemberId to, FrameKind kind, std::string payload) {
   State::Peer* peer = state_->find(to);
-  CAPSTAN_ASSERT(peer != nullptr);
+  if (peer == nullptr) {
+    ++state_->strangers.dropped_not_connected;
+    return false;
+  }
   if (!peer->link) {
     ++peer->counts.dropped_not_connected;
     return false;
@@ -473,6 +600,7 @@ PeerState PeerTransport::state(MemberId id) const {
   const State::Peer* peer = state_->find(id);
   if (peer == nullptr) return {};
   PeerState out = peer->seen;
+  out.name = peer->address.name;
   if (peer->link) out.queued_bytes = peer->link->queued_bytes();
   return out;
 }

@@ -21,6 +21,11 @@
 // E, attempts to redial go unanswered, and the end of a connection is not noticed across a cut, as
 // with a firewall that drops packets.
 //
+// Who the peers are may change (set_members). A node of the same cluster that is not among them is
+// a guest: this node may have been away while it was added. A guest is a peer like others for as
+// long as it speaks, at the address it says; what its words are worth is for the protocol to know.
+// Those that were removed are told so.
+//
 // Loop thread only. cost: a frame is one header of 32 bytes and one XXH3 pass on each side.
 #pragma once
 
@@ -43,7 +48,7 @@ class Loop;
 
 struct PeerAddress {
   MemberId id;
-  std::string name;
+  std::string name;  // empty: not heard yet
   std::string host;
   std::uint16_t port = 0;
 };
@@ -59,6 +64,7 @@ struct PeerOptions {
   Mode mode = Mode::kCp;
   std::uint64_t token_hash = 0;      // of the cluster's token
   std::vector<PeerAddress> members;  // all configured, itself included, at their advertised address
+  bool formed = false;               // members change by set_members(); lists are not compared
   std::vector<ListenAddress> listen;
   std::vector<std::string> client_urls;  // told to every peer, for its list of members
   Micros heartbeat_interval = kHeartbeatInterval;
@@ -84,6 +90,7 @@ class PeerEvents {
 };
 
 struct PeerState {
+  std::string name;  // as the list has it, or as the peer said
   bool connected = false;
   NodeId node;                  // last seen; 0: never
   Micros last_heard = -1;       // Now::monotonic of the last frame of any kind; -1: never
@@ -121,6 +128,12 @@ class PeerTransport {
   // counts as sent.
   //   payload  at most kFrameBytesMax - kFrameHeaderBytes
   bool send(MemberId to, FrameKind kind, std::string payload);
+
+  // The members from now on, itself included or not, and those that were removed. Links of whoever
+  // is left out end, after what was sent to them; new members are dialled.
+  void set_members(const std::vector<PeerAddress>& members, std::vector<MemberId> removed);
+  // From now on the cluster keeps its list itself.
+  void set_formed();
 
   PeerState state(MemberId peer) const;
   // Of one peer, over all its connections; of all together with MemberId{}.

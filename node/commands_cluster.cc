@@ -1,4 +1,4 @@
-// capstan status, members, lab.
+// capstan status, lab.
 #include <algorithm>
 #include <set>
 #include <string>
@@ -88,42 +88,6 @@ int status_command(Args args) {
   } else {
     cli->print(cli->plain() ? status_plain(views) : status_table(views));
   }
-  return kExitDone;
-}
-
-int members_command(Args args) {
-  auto cli = Cli::open("members", args);
-  if (!cli) return cli.error();
-  if (!cli->words().empty() && cli->words()[0] != "list") {
-    return cli->usage("knows only: capstan members list. Members are fixed at the start here.");
-  }
-  int exit = kExitDone;
-  if (cli->json()) {
-    const auto answer = cli->ask("GET", "/api/v1/members", "", &exit);
-    if (answer) cli->print(answer->json);
-    return exit;
-  }
-  const auto members = cli->members(&exit);
-  if (!members) return exit;
-  std::size_t width = 4;
-  for (const PeerStatus& member : *members) width = std::max(width, member.name.size());
-  std::string out;
-  if (!cli->plain()) {
-    out = "NAME" + std::string(width - 2, ' ') + "PEERS                   CLIENTS\n";
-  }
-  for (const PeerStatus& member : *members) {
-    std::string clients;
-    for (const std::string& url : member.client_urls) clients += (clients.empty() ? "" : ",") + url;
-    if (cli->plain()) {
-      out += member.name + "\t" + member.peer_address + "\t" + clients + "\n";
-      continue;
-    }
-    std::string peer = member.peer_address;
-    peer.resize(std::max<std::size_t>(peer.size(), 22), ' ');
-    out += member.name + std::string(width + 2 - member.name.size(), ' ') + peer + "  " +
-           (clients.empty() ? "not heard of yet" : clients) + "\n";
-  }
-  cli->print(out);
   return kExitDone;
 }
 

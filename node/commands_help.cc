@@ -121,7 +121,19 @@ there: exit 3.
     capstan status --node n1               one node's own view
 
 )"},
-    {"members", R"(capstan members [list] [flags]    the configured members and their addresses
+    {"members",
+     R"(capstan members list|add|remove|promote|update|lead [flags]    who belongs to it
+
+    capstan members                        who there is, and where
+    capstan members add 10.0.0.4:2380      a peer address; it votes once in step
+    capstan members add HOST:PORT --learner   ... once it is promoted
+    capstan members promote n4
+    capstan members remove n1 --confirm=n1 for good; a leader hands over first
+    capstan members update n2 HOST:PORT    its peer address has changed
+    capstan members lead n2                let it lead; ask the leader
+
+A change is in force when it is answered; one at a time (cp). In AP mode the
+members are those of the start.
 
 )"},
     {"lab", R"(capstan lab cut|oneway|heal|show [flags]    split the network between nodes
@@ -166,7 +178,7 @@ std::string all_commands() {
 see it      compare    both modes under the same partition: a table and a report
 run it      serve      run a node
             status     ask every node: sides, leader, what is equal
-            members    the configured members and their addresses
+            members    who belongs to it; add, remove, promote
 use it      put        write a key
             get        read a key, or all with a prefix
             del        delete a key, or all with a prefix

@@ -10,6 +10,7 @@
 #include "net/uv_loop.h"
 #include "node/commands.h"
 #include "node/exit_codes.h"
+#include "node/join.h"
 #include "node/node.h"
 
 namespace capstan::node {
@@ -81,6 +82,10 @@ int serve_command(Args args) {
   }
 
   net::Loop loop;
+  if (config->joins) {
+    if (auto joined = join_cluster(loop, *config); !joined)
+      return complain(joined.error(), kExitNo);
+  }
   Result<std::unique_ptr<Node>> node = Node::start(loop, std::move(*config));
   if (!node) return complain(node.error().context, exit_of(node.error()));
   std::printf("%s\n", (*node)->ready_line().c_str());

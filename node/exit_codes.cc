@@ -12,6 +12,7 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
       return kExitNotAllowed;
     case Reason::kKeyNotFound:
     case Reason::kLeaseNotFound:
+    case Reason::kMemberNotFound:
       return kExitNotFound;
     case Reason::kInvalid:
     case Reason::kTooLarge:
@@ -21,6 +22,11 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
     case Reason::kLeaseExists:
     case Reason::kLeaseTtlTooLarge:
     case Reason::kBadTransferee:
+    case Reason::kMemberExists:
+    case Reason::kPeerUrlExists:
+    case Reason::kBadPeerUrl:
+    case Reason::kNotLearner:
+    case Reason::kTooManyLearners:
     case Reason::kTooManyOps:
     case Reason::kDuplicateKey:
     case Reason::kCompacted:

@@ -1,6 +1,7 @@
 #include "node/machine.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "ap/engine.h"
@@ -121,9 +122,29 @@ std::unique_ptr<WatchStream> Machine::watch(WatchOptions options) {
   return engine_->watch(std::move(options));
 }
 
-void Machine::set_client_urls(MemberId member, std::vector<std::string> urls) {
-  const auto it = std::ranges::find(config_.addresses, member, &MemberAddress::id);
-  if (it != config_.addresses.end()) it->client_urls = std::move(urls);
+void Machine::describes_itself(MemberId member, std::string name,
+                               std::vector<std::string> client_urls) {
+  const auto it = std::ranges::find(config_.engine.members, member, &Member::id);
+  if (it != config_.engine.members.end() && !client_urls.empty()) it->client_urls = client_urls;
+  if (cp_ != nullptr) cp_->describes_itself(member, std::move(name), std::move(client_urls));
+}
+
+// As people listed them; whoever came later behind.
+std::vector<Member> Machine::members() const {
+  std::vector<Member> out = cp_ != nullptr ? cp_->raft().config().members : config_.engine.members;
+  const auto place = [this](const Member& member) {
+    return std::tuple(std::ranges::find(config_.order, member.id) - config_.order.begin(),
+                      member.name.size(), member.name);
+  };
+  std::ranges::stable_sort(out, {}, place);
+  for (Member& member : out) {
+    // Its own word may be newer than what the cluster has written down.
+    const auto told = std::ranges::find(config_.engine.members, member.id, &Member::id);
+    if (told == config_.engine.members.end()) continue;
+    if (!told->client_urls.empty()) member.client_urls = told->client_urls;
+    if (member.name.empty()) member.name = told->name;
+  }
+  return out;
 }
 
 StatusResult Machine::describe() const {
@@ -133,13 +154,14 @@ StatusResult Machine::describe() const {
   status.cluster = config_.engine.cluster;
   status.mode = config_.mode;
   status.version = kVersion;
-  for (const MemberAddress& member : config_.addresses) {
+  for (Member& member : members()) {
     PeerStatus peer;
-    peer.name = member.name;
+    peer.name = std::move(member.name);
     peer.id = member.id;
-    peer.peer_address = member.peer_address;
-    peer.client_urls = member.client_urls;
+    peer.peer_address = std::move(member.peer);
+    peer.client_urls = std::move(member.client_urls);
     peer.self = member.id == config_.engine.self;
+    peer.learner = cp_ != nullptr && cp_->raft().config().is_learner(member.id);
     status.peers.push_back(std::move(peer));
   }
   engine_->describe(status);

@@ -46,18 +46,10 @@ class PeerSender {
   virtual void send(MemberId to, PeerMessage message) = 0;
 };
 
-// What people are told about a member; the engine knows only ids and names.
-struct MemberAddress {
-  MemberId id;
-  std::string name;
-  std::string peer_address;  // host:port
-  std::vector<std::string> client_urls;
-};
-
 struct MachineConfig {
   Mode mode = Mode::kCp;
   EngineConfig engine;
-  std::vector<MemberAddress> addresses;  // every configured member, itself included, list order
+  std::vector<MemberId> order;  // in which people listed the members of the start
 };
 
 class Machine {
@@ -90,9 +82,11 @@ class Machine {
   // turns by more than its destructor.
   std::unique_ptr<WatchStream> watch(WatchOptions options);
 
-  // Learned later: the client addresses a member announced of itself.
-  void set_client_urls(MemberId member, std::vector<std::string> urls);
+  // Learned later: what a member announced of itself.
+  void describes_itself(MemberId member, std::string name, std::vector<std::string> client_urls);
 
+  // Everyone who belongs to the cluster now.
+  std::vector<Member> members() const;
   StatusResult describe() const;
   bool ready() const;
   std::size_t pending() const { return pending_; }

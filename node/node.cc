@@ -8,6 +8,7 @@
 
 #include "core/check.h"
 #include "core/trace.h"
+#include "cp/engine.h"
 #include "net/codec_ap.h"
 #include "net/codec_cp.h"
 #include "node/exit_codes.h"
@@ -43,6 +44,11 @@ bool holds_nothing(const Base& base) {
   _exit(kExitDisk);
 }
 
+// One spelling, so that lists which mean the same are equal.
+HostPort peer_address(const ConfiguredMember& member) {
+  return {member.peer.host == "localhost" ? "127.0.0.1" : member.peer.host, member.peer.port};
+}
+
 // An error of a port, with the flag that chooses another.
 Error port_error(Error error, bool client) {
   if (error.code == ErrorCode::kExists) {
@@ -63,6 +69,7 @@ Result<std::unique_ptr<Node>> Node::start(net::Loop& loop, ServeConfig config) {
   auto parts = std::make_unique<Parts>(loop, std::move(config));
   if (Status ok = parts->open_data(); !ok) return std::unexpected(ok.error());
   parts->make_machine();
+  if (Status ok = parts->check_list(); !ok) return std::unexpected(ok.error());
   if (Status ok = parts->open_ports(); !ok) return std::unexpected(ok.error());
   return std::unique_ptr<Node>(new Node(std::move(parts)));
 }
@@ -70,13 +77,17 @@ Result<std::unique_ptr<Node>> Node::start(net::Loop& loop, ServeConfig config) {
 Status Node::Parts::open_data() {
   DataDirOptions options;
   options.path = config.data_dir;
-  options.want = {config.mode, config.cluster, config.name, config.list_text};
+  options.want = {config.mode,      config.cluster, config.name,
+                  config.list_text, config.self,    config.token_hash()};
   options.segment_bytes = config.wal_segment_bytes;
   options.entropy = entropy();
   Result<DataDir> opened = open_data_dir(options);
   if (!opened) return std::unexpected(opened.error());
   data = std::move(*opened);
   names[data.identity.node] = config.name;
+  // Of one that joined, its flags do not say who it is.
+  const auto self = std::ranges::find(config.members, config.name, &ConfiguredMember::name);
+  config.self = self->id = data.identity.member;
 
   net::DiskThreadOptions disk_options;
   disk_options.durability = config.durability;
@@ -100,7 +111,7 @@ Status Node::Parts::open_data() {
 void Node::Parts::make_machine() {
   MachineConfig with;
   with.mode = config.mode;
-  with.engine.cluster = config.cluster;
+  with.engine.cluster = data.identity.cluster;
   with.engine.self = config.self;
   with.engine.name = config.name;
   with.engine.node = data.identity.node;
@@ -112,10 +123,11 @@ void Node::Parts::make_machine() {
   with.engine.seed = entropy();
   with.engine.base_failed = stop_at_once;
   for (const ConfiguredMember& member : config.members) {
-    with.engine.members.push_back({member.id, member.name});
-    with.addresses.push_back(
-        {member.id, member.name, node::to_text(member.peer), member.client_urls});
+    with.engine.members.push_back(
+        {member.id, member.name, node::to_text(peer_address(member)), member.client_urls});
+    with.order.push_back(member.id);
   }
+  with.engine.joins = config.joins;
   std::ranges::sort(with.engine.members, {}, &Member::id);
 
   Recovered recovered;
@@ -148,7 +160,8 @@ Status Node::Parts::open_ports() {
   net::PeerOptions links;
   links.self = config.self;
   links.node = data.identity.node;
-  links.cluster = config.cluster;
+  links.cluster = data.identity.cluster;
+  links.formed = formed();
   links.mode = config.mode;
   links.token_hash = config.token_hash();
   links.client_urls = config.advertise_client;
@@ -156,10 +169,8 @@ Status Node::Parts::open_ports() {
     links.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }
   for (const ConfiguredMember& member : config.members) {
-    // one spelling, so that lists which mean the same are equal
-    const std::string host = member.peer.host == "localhost" ? "127.0.0.1" : member.peer.host;
-    links.members.push_back(
-        {member.id, member.name, host, static_cast<std::uint16_t>(member.peer.port)});
+    const HostPort at = peer_address(member);
+    links.members.push_back({member.id, member.name, at.host, static_cast<std::uint16_t>(at.port)});
   }
   links.heartbeat_interval = config.heartbeat_interval;
   links.election_timeout = config.election_timeout;
@@ -167,6 +178,7 @@ Status Node::Parts::open_ports() {
       net::PeerTransport::open(loop, std::move(links), *this);
   if (!transport) return std::unexpected(port_error(transport.error(), false));
   peers = std::move(*transport);
+  follow_members();
 
   net::DoorOptions front;
   front.mode = config.mode;
@@ -229,6 +241,7 @@ void Node::Parts::end_turn() {
   // what became durable while this turn read its sockets need not wait for the next
   if (disk->ready()) disk->deliver();
   machine->end_turn();
+  follow_members();
   turn_over = true;
 }
 
@@ -259,11 +272,10 @@ void Node::Parts::on_frame(MemberId from, net::FrameKind kind, ByteView payload)
 }
 
 void Node::Parts::on_connected(MemberId peer, NodeId node) {
-  if (const ConfiguredMember* who = member(peer)) names[node] = who->name;
+  net::PeerState said = peers->state(peer);
+  names[node] = said.name;
   // what it says of itself is better than what --join made us guess
-  if (std::vector<std::string> urls = peers->state(peer).client_urls; !urls.empty()) {
-    machine->set_client_urls(peer, std::move(urls));
-  }
+  machine->describes_itself(peer, std::move(said.name), std::move(said.client_urls));
   machine->peer_connected(peer);
 }
 
@@ -272,13 +284,68 @@ void Node::Parts::on_disconnected(MemberId peer, const std::string& why) {
   machine->peer_disconnected(peer);
 }
 
-const ConfiguredMember* Node::Parts::member(std::string_view name) const {
-  const auto it = std::ranges::find(config.members, name, &ConfiguredMember::name);
-  return it == config.members.end() ? nullptr : &*it;
+// ---- Members ------------------------------------------------------------------------------------
+
+// The cluster exists, and its log has the list of its members.
+bool Node::Parts::formed() const {
+  const cp::Engine* consistent = machine->cp_engine();
+  return consistent != nullptr &&
+         (config.joins || consistent->raft().standing() != cp::Standing::kFresh);
 }
-const ConfiguredMember* Node::Parts::member(MemberId id) const {
-  const auto it = std::ranges::find(config.members, id, &ConfiguredMember::id);
-  return it == config.members.end() ? nullptr : &*it;
+
+// A list that is neither that of the first start nor the present one belongs to another cluster. As
+// long as nothing else says who the members are, it must be that of the first start.
+Status Node::Parts::check_list() const {
+  const cp::Engine* consistent = machine->cp_engine();
+  if (consistent == nullptr || config.joins || config.cluster == data.identity.cluster) return {};
+  std::vector<std::string> given, known;
+  std::string text;
+  for (const ConfiguredMember& member : config.members) given.push_back(member.name);
+  for (const Member& member : machine->members()) {
+    known.push_back(member.name);
+    text += (text.empty() ? "" : ", ") + member.name;
+  }
+  std::ranges::sort(given);
+  std::ranges::sort(known);
+  if (given == known && consistent->checkpointed()) return {};
+  return fail(ErrorCode::kMismatch,
+              "the data directory " + config.data_dir +
+                  " belongs to another cluster: its token or member list differs from the one "
+                  "given (" +
+                  config.list_text + "); its members are " + text +
+                  ". Start it with that configuration, or give this node another --data-dir");
+}
+
+// Links follow the members as the log has them.
+void Node::Parts::follow_members() {
+  const cp::Engine* consistent = machine->cp_engine();
+  if (consistent == nullptr || !peers) return;
+  if (!links_formed && formed()) {
+    links_formed = true;
+    peers->set_formed();
+  }
+  if (consistent->members_version() == members_version) return;
+  members_version = consistent->members_version();
+  std::vector<net::PeerAddress> list;
+  for (const Member& member : consistent->linked()) {
+    const std::optional<HostPort> at = address_of(member.peer);
+    if (!at) continue;
+    list.push_back({member.id, member.name, at->host, static_cast<std::uint16_t>(at->port)});
+  }
+  peers->set_members(list, consistent->raft().config().removed);
+}
+
+std::optional<Member> Node::Parts::member(std::string_view name) const {
+  for (Member& each : machine->members()) {
+    if (each.name == name) return std::move(each);
+  }
+  return std::nullopt;
+}
+std::optional<Member> Node::Parts::member(MemberId id) const {
+  for (Member& each : machine->members()) {
+    if (each.id == id) return std::move(each);
+  }
+  return std::nullopt;
 }
 
 }  // namespace capstan::node

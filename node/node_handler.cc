@@ -111,8 +111,8 @@ std::vector<net::LabFault> Node::Parts::faults_now() const {
   if (!peers) return out;
   const Micros now = loop.now().monotonic;
   for (const net::PeerFault& fault : peers->faults().show(now)) {
-    const ConfiguredMember* who = member(fault.peer);
-    if (who == nullptr) continue;
+    const std::optional<Member> who = member(fault.peer);
+    if (!who) continue;
     out.push_back({who->name, fault.drop_in, fault.drop_out, fault.until - now});
   }
   return out;
@@ -137,8 +137,8 @@ void Node::Parts::lab(net::LabCommand command, net::LabAnswer answer) {
     std::vector<net::PeerFault> faults;
     std::string names_cut;
     for (const net::LabDrop& drop : command.drops) {
-      const ConfiguredMember* who = member(drop.peer);
-      if (who == nullptr || who->id == config.self) {
+      const std::optional<Member> who = member(drop.peer);
+      if (!who || who->id == config.self) {
         return refuse(Reason::kInvalid, "refused: " + config.name + " has no peer \"" + drop.peer +
                                             "\". Nothing was changed.");
       }

@@ -86,8 +86,11 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   void add_links(StatusResult& status) const;
   void add_links(std::vector<PeerStatus>& peers) const;
   std::vector<net::LabFault> faults_now() const;
-  const ConfiguredMember* member(std::string_view name) const;
-  const ConfiguredMember* member(MemberId id) const;
+  std::optional<Member> member(std::string_view name) const;
+  std::optional<Member> member(MemberId id) const;
+  bool formed() const;
+  Status check_list() const;
+  void follow_members();
   void watch_quorum();
   void watch_leader();
   void watch_space();
@@ -108,6 +111,8 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   std::uint64_t bad_messages = 0;  // peer payloads that did not decode
   Now started;
   bool had_space = true;
+  bool links_formed = false;
+  std::uint64_t members_version = UINT64_MAX;
   bool was_ready = false;  // at least once since the start
   MemberId leader_seen;
   std::uint64_t leader_changes = 0;

@@ -205,8 +205,27 @@ const ConfiguredMember* find_name(const ServeConfig& config, std::string_view na
 
 // ---- Short form ---------------------------------------------------------------------------------
 
+// The list is of other nodes, which are to add this one.
+Checked<const ConfiguredMember*> joining(ServeConfig& config, const std::string& name,
+                                         const HostPort& listen) {
+  if (!valid_name(name)) return wrong("--name=" + name + " is no name.");
+  if (any_address(listen.host)) {
+    return wrong("--listen=" + to_text(listen) +
+                 " does not say where the others reach this node: give it an address of its own.");
+  }
+  config.joins = true;
+  for (const ConfiguredMember& member : config.members) {
+    config.join_through.push_back({member.peer.host, member.peer.port - 1});
+  }
+  config.members = {{.id = {},
+                     .name = name,
+                     .peer = {listen.host, listen.port + 1},
+                     .client_urls = {"http://" + to_text(listen)}}};
+  return &config.members.front();
+}
+
 // Which member of the list --listen and --name mean. They must mean the same one.
-Checked<const ConfiguredMember*> self_in_join(const ServeConfig& config, const Parsed& parsed,
+Checked<const ConfiguredMember*> self_in_join(ServeConfig& config, const Parsed& parsed,
                                               const std::optional<HostPort>& listen) {
   const ConfiguredMember* by_address = nullptr;
   if (listen) {
@@ -221,6 +240,9 @@ Checked<const ConfiguredMember*> self_in_join(const ServeConfig& config, const P
     if (by_name == nullptr && by_address != nullptr) {
       return wrong("the list calls " + to_text(*listen) + " " + by_address->name + ", not " + name +
                    "; write " + name + "=" + to_text(*listen) + " in --join on every node.");
+    }
+    if (by_name == nullptr && listen && listen->port != 0 && config.mode == Mode::kCp) {
+      return joining(config, name, *listen);
     }
     if (by_name == nullptr) {
       return wrong("--name=" + name + " is not in --join, which has " + names_of(config.members) +
@@ -237,7 +259,10 @@ Checked<const ConfiguredMember*> self_in_join(const ServeConfig& config, const P
   if (listen) {
     return wrong("--listen=" + to_text(*listen) +
                  " is not in --join; add it there on every node, " +
-                 "or say with --name which member this is.");
+                 "or say with --name which member this is." +
+                 (config.mode == Mode::kCp ? " To join a cluster that is there, give this node a "
+                                             "--name of its own."
+                                           : ""));
   }
   return wrong("which member of --join is this node? Say --name=" + config.members.front().name +
                " or --listen=HOST:PORT.");
@@ -329,6 +354,11 @@ std::expected<void, UsageError> long_form(const Parsed& parsed, ServeConfig& con
   config.name = parsed.has("name") ? parsed.text("name") : list.empty() ? "n1" : "default";
   if (list.empty()) {
     if (!valid_name(config.name)) return wrong("--name=" + config.name + " is no name.");
+    if (config.joins) {
+      return wrong(
+          "--initial-cluster-state=existing needs --initial-cluster: the members that are "
+          "there, and this one.");
+    }
     config.members = {
         {.id = {}, .name = config.name, .peer = advertise_peer.front(), .client_urls = {}}};
     return {};
@@ -387,6 +417,7 @@ std::expected<void, UsageError> read_choices(const Parsed& parsed, ServeConfig& 
   config.log_format = *format == 0 ? TraceFormat::kText : TraceFormat::kJson;
   const auto state = choice("initial-cluster-state", {"new", "existing"});
   if (!state) return std::unexpected(state.error());
+  config.joins = *state == 1 && config.mode == Mode::kCp;
   return {};
 }
 
@@ -494,6 +525,11 @@ void complete(const Parsed& parsed, ServeConfig& config) {
   }
   config.data_dir =
       parsed.has("data-dir") ? parsed.text("data-dir") : "./" + config.name + ".capstan";
+  if (config.joins) {
+    config.self = {};
+    config.cluster = {};
+    return note_loopback(config);
+  }
   if (config.mode == Mode::kCp && config.members.size() == 2) {
     config.notes.push_back(
         "note: 2 voters tolerate no failure: without either one, nothing is accepted. A third "
@@ -513,6 +549,21 @@ void complete(const Parsed& parsed, ServeConfig& config) {
 }
 
 }  // namespace
+
+std::optional<HostPort> address_of(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return std::nullopt;
+  HostPort at{std::string(text.substr(0, colon)), 0};
+  if (at.host.starts_with('[') && at.host.ends_with(']')) {
+    at.host = at.host.substr(1, at.host.size() - 2);
+  }
+  const char* end = text.data() + text.size();
+  const auto got = std::from_chars(text.data() + colon + 1, end, at.port);
+  if (got.ec != std::errc{} || got.ptr != end || at.port <= 0 || at.port > 65535) {
+    return std::nullopt;
+  }
+  return at;
+}
 
 std::string to_text(const HostPort& address) {
   const bool v6 = address.host.find(':') != std::string::npos;

@@ -23,7 +23,8 @@ struct HostPort {
   int port = 0;
   friend auto operator<=>(const HostPort&, const HostPort&) = default;
 };
-std::string to_text(const HostPort& address);  // 127.0.0.1:2379, [::1]:2379
+std::string to_text(const HostPort& address);               // 127.0.0.1:2379, [::1]:2379
+std::optional<HostPort> address_of(std::string_view text);  // and back
 
 struct ConfiguredMember {
   MemberId id;
@@ -43,6 +44,11 @@ struct ServeConfig {
   std::string token;
   ClusterId cluster;  // of the token and the sorted names
   MemberId self;
+  // CP: the cluster exists already. Its id, and the ids of `members`, are asked of it at the first
+  // start (node/join.h): at the peer addresses of `members`, or, where the short form brings other
+  // nodes' client addresses alone, at those, which are asked to add this node, too.
+  bool joins = false;
+  std::vector<HostPort> join_through;
   std::string list_text;  // n1=127.0.0.1:2380,... sorted: equal on nodes that agree
   Micros heartbeat_interval = kHeartbeatInterval;
   Micros election_timeout = kElectionTimeout;

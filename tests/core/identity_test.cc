@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "core/coding.h"
+#include "core/hash.h"
 #include "tests/support/fault_fs.h"
 
 namespace capstan {
@@ -9,7 +11,13 @@ namespace {
 
 using test::FaultFs;
 
-const Identity kN1{.mode = Mode::kAp, .cluster = {5}, .name = "n1", .node = {77}, .incarnation = 3};
+const Identity kN1{.mode = Mode::kAp,
+                   .cluster = {5},
+                   .name = "n1",
+                   .node = {77},
+                   .incarnation = 3,
+                   .member = {9},
+                   .token_hash = 12};
 
 TEST_CASE("identity: what was stored is loaded; where nothing was, nothing is found") {
   FaultFs fs;
@@ -80,20 +88,46 @@ TEST_CASE("identity: a mismatch names both sides and the way out") {
   const auto has = [](const std::string& text, const char* part) {
     return text.find(part) != std::string::npos;
   };
-  CHECK(sentence({Mode::kAp, {5}, "n1", ""}) == "same");
-  const std::string mode = sentence({Mode::kCp, {5}, "n1", ""});
+  CHECK(sentence({Mode::kAp, {5}, "n1", "", {9}, 12}) == "same");
+  const std::string mode = sentence({Mode::kCp, {5}, "n1", "", {9}, 12});
   CHECK(has(mode, "--mode=ap"));
   CHECK(has(mode, "--mode=cp"));
-  const std::string name = sentence({Mode::kAp, {5}, "n2", ""});
+  const std::string name = sentence({Mode::kAp, {5}, "n2", "", {9}, 12});
   CHECK(has(name, "n1"));
   CHECK(has(name, "n2"));
-  const std::string cluster = sentence({Mode::kAp, {6}, "n1", "n1=10.0.0.1:2380"});
+  const std::string cluster = sentence({Mode::kAp, {6}, "n1", "n1=10.0.0.1:2380", {9}, 12});
   CHECK(has(cluster, "another cluster"));
   CHECK(has(cluster, "n1=10.0.0.1:2380"));
-  for (const std::string& one : {mode, name, cluster}) {
+  const std::string token = sentence({Mode::kAp, {5}, "n1", "", {9}, 13});
+  CHECK(has(token, "token"));
+  for (const std::string& one : {mode, name, cluster, token}) {
     CHECK(has(one, "/data/one"));
     CHECK(has(one, "--data-dir"));
   }
+}
+
+TEST_CASE("identity: of a CP cluster, whose members change, the list is not compared") {
+  Identity cp = kN1;
+  cp.mode = Mode::kCp;
+  const IdentityWanted other_list{Mode::kCp, {6}, "n1", "", {}, 12};
+  CHECK(check_identity(cp, other_list, "/data/one").has_value());
+  cp.member = {};  // of a build that could not change them
+  CHECK(!check_identity(cp, other_list, "/data/one").has_value());
+}
+
+TEST_CASE("identity: a file of the first version is read") {
+  FaultFs fs;
+  const auto directory = fs.directory("data");
+  REQUIRE(store_identity(*directory, kN1).has_value());
+  std::string image = fs.image("data/identity");
+  image.resize(image.size() - 24);  // member, token and checksum
+  image[8] = 1;
+  put_u64(image, xxh3(image));
+  fs.set_image("data/identity", image);
+  Identity expected = kN1;
+  expected.member = {};
+  expected.token_hash = 0;
+  CHECK(*load_identity(*directory) == expected);
 }
 
 }  // namespace

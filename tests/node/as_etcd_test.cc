@@ -520,6 +520,48 @@ TEST_CASE("as etcd: maintenance") {
   });
 }
 
+// Of learners, since a second voter that is not there would stop etcd's single node.
+TEST_CASE("as etcd: members") {
+  const std::string ids = " | sed 's/ *[0-9a-f]\\{9,16\\}/ ID/g; s/^ //'";
+  const auto on_new = [](const std::string& verb, const std::string& rest) {
+    return kEtcdctl + "member " + verb + " $(" + kEtcdctl +
+           "member list | grep 127.0.0.1:1, | cut -d, -f1)" + rest;
+  };
+  walk_all({
+      {kEtcdctl + "put k v", "OK\n"},
+      {kEtcdctl + "member add x --learner --peer-urls=http://127.0.0.1:1" + ids + " | head -1",
+       "Member ID added to cluster ID\n"},
+      {kEtcdctl + "member list" + ids + " | grep :1,",
+       "ID, unstarted, , http://127.0.0.1:1, , true\n"},
+      // Within a second of the first etcd takes it for the same member, after that for another.
+      {kEtcdctl + "member add y --learner --peer-urls=http://127.0.0.1:1 2>&1 | "
+                  "sed 's/member ID already exist/Peer URLs already exists/'",
+       "Error: etcdserver: Peer URLs already exists\n"},
+      {kEtcdctl + "member add y --learner --peer-urls=http://127.0.0.1:2",
+       "Error: etcdserver: too many learner members in cluster\n"},
+      {on_new("promote", ""),
+       "Error: etcdserver: can only promote a learner member which is in sync with leader\n"},
+      {kEtcdctl + "member promote $(" + kEtcdctl +
+           "member list | grep false | head -1 | cut -d, -f1)",
+       "Error: etcdserver: can only promote a learner member\n"},
+      {kEtcdctl + "member promote dead", "Error: etcdserver: member not found\n"},
+      {kEtcdctl + "member remove dead", "Error: etcdserver: member not found\n"},
+      {kEtcdctl + "member update dead --peer-urls=http://127.0.0.1:3",
+       "Error: etcdserver: member not found\n"},
+      {"{ " + gateway("/v3/cluster/member/list", "{}") +
+           R"(; } | grep -o '"peerURLs":\["http://127.0.0.1:1"\],"isLearner":true')",
+       R"("peerURLs":["http://127.0.0.1:1"],"isLearner":true)"
+       "\n"},
+      {gateway("/v3/cluster/member/add", R"({"peerURLs":["foo"]})"),
+       gateway_error("etcdserver: given member URLs are invalid", 3)},
+      {gateway("/v3/cluster/member/remove", R"({"ID":"7"})"),
+       gateway_error("etcdserver: member not found", 5)},
+      {on_new("remove", "") + ids, "Member ID removed from cluster ID\n"},
+      {kEtcdctl + "member list | grep -c unstarted", "0\n"},
+      {kEtcdctl + "get k", "k\nv\n"},
+  });
+}
+
 TEST_CASE("as etcd: leases and locks of python3-etcd3") {
   if (!installed("/usr/lib/python3/dist-packages/etcd3/__init__.py")) return;
   walk_all({{R"(/usr/bin/python3 - <<'END'

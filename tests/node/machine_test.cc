@@ -69,7 +69,8 @@ struct Alone {
     for (std::size_t i = 0; i < members; ++i) {
       config.engine.members.push_back({{11 + i}, "n" + std::to_string(i + 1)});
     }
-    config.addresses = {{{11}, "n1", "127.0.0.1:2380", {"http://127.0.0.1:2379"}}};
+    config.engine.members[0].peer = "127.0.0.1:2380";
+    config.engine.members[0].client_urls = {"http://127.0.0.1:2379"};
     machine.emplace(std::move(config), base, disk, peers, Recovered{});
   }
   void turn(std::vector<std::pair<Request, std::optional<Reply>*>> requests = {}) {
@@ -216,7 +217,7 @@ TEST_CASE("machine: status and members are answered, ready or not") {
   CHECK(status.version == kVersion);
   REQUIRE(status.peers.size() == 1);
   CHECK(status.peers[0].self);
-  node.machine->set_client_urls({11}, {"http://10.0.0.1:2379"});
+  node.machine->describes_itself({11}, "n1", {"http://10.0.0.1:2379"});
   const Reply members = node.ask(MembersRequest{});
   REQUIRE(std::holds_alternative<MembersResult>(members.body));
   CHECK(std::get<MembersResult>(members.body).members.at(0).client_urls ==

@@ -125,7 +125,19 @@ TEST_CASE("serve: every contradiction a node can see by itself gets its sentence
       {{"--listen=h4", "--join=h1,h2,h3"},
        "cp",
        "--listen=h4:2379 is not in --join; add it there on every node, or say with --name which "
+       "member this is. To join a cluster that is there, give this node a --name of its own."},
+      {{"--listen=h4", "--join=h1,h2,h3"},
+       "ap",
+       "--listen=h4:2379 is not in --join; add it there on every node, or say with --name which "
        "member this is."},
+      {{"--listen=0.0.0.0", "--name=n4", "--join=h1,h2,h3"},
+       "cp",
+       "--listen=0.0.0.0:2379 does not say where the others reach this node: give it an address of "
+       "its own."},
+      {{"--initial-cluster-state=existing"},
+       "cp",
+       "--initial-cluster-state=existing needs --initial-cluster: the members that are there, and "
+       "this one."},
       {{"--join=h1,h2,h3"},
        "cp",
        "which member of --join is this node? Say --name=n1 or --listen=HOST:PORT."},
