@@ -6,12 +6,12 @@ namespace capstan::sim {
 
 Cluster::Cluster(std::uint64_t seed, Options drawn, Counters& counts, Hooks hooks)
     : world(seed), options(drawn), counters(counts), clients(world, options, counters, nodes) {
-  for (int i = 0; i < options.nodes; ++i) {
+  for (int i = 0; i < options.nodes + options.spares; ++i) {
     const std::string name = "n" + std::to_string(i + 1);
     members_.push_back({MemberId{xxh3(name)}, name});
   }
   std::vector<Port*> ports;
-  for (int i = 0; i < options.nodes; ++i) {
+  for (int i = 0; i < options.nodes + options.spares; ++i) {
     SimNode::Observer observer;
     observer.turned = hooks.turned;
     observer.started = hooks.started;
@@ -28,6 +28,7 @@ Cluster::Cluster(std::uint64_t seed, Options drawn, Counters& counts, Hooks hook
 
 void Cluster::start_all() {
   for (auto& node : nodes) {
+    if (node->number() >= options.nodes) continue;
     world.after(world.rng.nodes.between(0, 50 * kMillisecond), [&node] {
       if (!node->running()) node->start();
     });

@@ -1,6 +1,7 @@
 // One schedule of the consistent path: faults strike while clients work; then everything heals and
 // must go on within 5 simulated seconds; then what the clients saw and what the nodes hold is
 // judged.
+#include <algorithm>
 #include <set>
 
 #include "lab/linearizable.h"
@@ -16,6 +17,7 @@ namespace capstan::sim {
 namespace {
 
 constexpr Micros kProgressWithin = 5 * kSecond;
+constexpr Micros kChangesEndWithin = 3 * kSecond;
 constexpr Micros kSweptWithin = 20 * kSecond;  // a few changes at a time
 constexpr Micros kLeaseEndsWithin = 6 * kSecond;
 constexpr Micros kCompareLogsEvery = 200 * kMillisecond;
@@ -43,6 +45,7 @@ class CpRun {
     if (world().failed()) return;
     cluster_.faults->heal();
     cluster_.net->calm();
+    settle_members();
     check_progress();
     finish_clients();
     finish_watchers();
@@ -78,6 +81,26 @@ class CpRun {
     });
   }
 
+  // Changes that are under way end, and then it is clear who must go on. What was asked of a leader
+  // may still be on its way when whoever asked has given up.
+  void settle_members() {
+    for (int node = 0; node < cluster_.size(); ++node) members_.push_back(node);
+    if (!cluster_.options.members) return;
+    MemberChanges& changes = cluster_.faults->members();
+    const Micros limit = world().now() + 2 * kChangesEndWithin;
+    const bool ended =
+        cluster_.run_while_waiting(limit, [&] { return changes.open() == 0; }, 10 * kMillisecond);
+    world().run_until(world().now() + kChangesEndWithin);
+    const auto settled = [&] { return !(members_ = changes.settle()).empty(); };
+    if (world().failed()) return;
+    if (!ended || !cluster_.run_while_waiting(world().now() + kProgressWithin, settled)) {
+      world().fail("members", "the configuration does not settle:" + where_all_stand());
+    }
+    if (std::ranges::any_of(members_, [this](int n) { return n >= cluster_.options.nodes; })) {
+      cluster_.counters.add("newcomers at the end");
+    }
+  }
+
   // A put through every node, repeated until it is acknowledged.
   void probe(int node) {
     Request request;
@@ -96,9 +119,9 @@ class CpRun {
 
   void check_progress() {
     const Micros healed = world().now();
-    for (int node = 0; node < cluster_.size(); ++node) probe(node);
+    for (int node : members_) probe(node);
     const bool all = cluster_.run_while_waiting(healed + kProgressWithin,
-                                                [this] { return reached_ == cluster_.size(); });
+                                                [this] { return reached_ == members_.size(); });
     if (!all) {
       world().fail("progress", "a node did not acknowledge a write within 5 s of the heal:" +
                                    where_all_stand());
@@ -119,7 +142,11 @@ class CpRun {
               (raft.standing() == cp::Standing::kFresh      ? " fresh"
                : raft.standing() == cp::Standing::kImpaired ? " impaired"
                                                             : " normal") +
-              ", log to " + std::to_string(raft.log().last_index().value);
+              ", log to " + std::to_string(raft.log().last_index().value) + ", committed " +
+              std::to_string(raft.commit().value) + ", " +
+              std::to_string(raft.config().voters.size()) +
+              (raft.config().joint() ? " voters, joint" : " voters") + " since " +
+              std::to_string(raft.config_index().value);
     }
     return text;
   }
@@ -147,7 +174,7 @@ class CpRun {
 
   void finish_watchers() {
     if (world().failed()) return;
-    watchers_.finish(cluster_.node(0).machine()->cp_engine()->revision().value);
+    watchers_.finish(engine(members_[0]).revision().value);
     const Micros limit = world().now() + kProgressWithin + cluster_.options.watch_pause_max;
     if (!cluster_.run_while_waiting(limit, [this] { return watchers_.finished(); })) {
       world().fail("watch", watchers_.unfinished());
@@ -155,18 +182,16 @@ class CpRun {
   }
 
   bool no_lease_is_left() {
-    for (int node = 0; node < cluster_.size(); ++node) {
+    for (int node : members_) {
       if (engine(node).leases().size() > 0) return false;
     }
     return true;
   }
 
   bool all_applied_alike() {
-    const Index applied = cluster_.node(0).machine()->cp_engine()->applied();
-    for (int node = 1; node < cluster_.size(); ++node) {
-      if (cluster_.node(node).machine()->cp_engine()->applied() != applied) return false;
-    }
-    return true;
+    return std::ranges::all_of(members_, [this](int node) {
+      return engine(node).applied() == engine(members_[0]).applied();
+    });
   }
 
   const cp::Engine& engine(int node) { return *cluster_.node(node).machine()->cp_engine(); }
@@ -211,7 +236,9 @@ class CpRun {
   }
 
   void check_histories() {
-    for (int node = 0; node < cluster_.size() && !world().failed(); ++node) check_reads(node);
+    for (int node : members_) {
+      if (!world().failed()) check_reads(node);
+    }
     if (world().failed()) return;
     const Truth& truth = truth_.truth();
     const AskedList& all = cluster_.clients.all();
@@ -239,14 +266,14 @@ class CpRun {
   void check_swept() {
     if (world().failed()) return;
     const bool all = cluster_.run_while_waiting(world().now() + kSweptWithin, [this] {
-      for (int node = 0; node < cluster_.size(); ++node) {
+      for (int node : members_) {
         const cp::Mvcc& mvcc = engine(node).mvcc();
         if (mvcc.sweep_state().swept != mvcc.facts().compacted) return false;
       }
       return true;
     });
     if (!all) return world().fail("sweep", "a node did not remove what is compacted");
-    for (int node = 0; node < cluster_.size(); ++node) {
+    for (int node : members_) {
       const cp::Mvcc& mvcc = engine(node).mvcc();
       const std::uint64_t compacted = mvcc.facts().compacted.value;
       if (compacted > 0) cluster_.counters.add("nodes swept");
@@ -287,8 +314,8 @@ class CpRun {
       return status.peers.front().state;
     };
     const auto everywhere = [&](const auto& holds) {
-      for (int node = 0; node < cluster_.size(); ++node) {
-        for (int other = 0; other < cluster_.size(); ++other) {
+      for (int node : members_) {
+        for (int other : members_) {
           if (node != other && !holds(word(node, cluster_.node(other).id()))) return false;
         }
       }
@@ -306,7 +333,8 @@ class CpRun {
   TruthKeeper truth_;
   Watchers watchers_;
   LeaseHolders lease_holders_;
-  int reached_ = 0;
+  std::vector<int> members_;  // who must go on after the heal
+  std::size_t reached_ = 0;
   std::uint64_t probes_ = 0;
 };
 

@@ -12,7 +12,8 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
       counters_(counters),
       nodes_(nodes),
       net_(net),
-      whole_(std::move(whole)) {
+      whole_(std::move(whole)),
+      members_(world, options, counters, nodes, net) {
   const auto offer = [&](bool on, const char* name, void (Faults::*strike)()) {
     if (on) kinds_.emplace_back(name, [this, strike] { (this->*strike)(); });
   };
@@ -36,6 +37,10 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   offer(options.backup, "restored backup", &Faults::strike_backup);
   offer(options.moves, "leader moved", &Faults::strike_move);
   offer(options.alarms, "alarm", &Faults::strike_alarm);
+  // Often, since each must find the one before ended.
+  for (int i = 0; i < (options.members ? 6 : 0); ++i) {
+    kinds_.emplace_back("change of members", [this] { members_.strike(); });
+  }
 }
 
 void Faults::start() {
@@ -67,6 +72,7 @@ void Faults::heal() {
   world_.note(Kind::kFault, 0, 0, 0, "everything heals");
   while (!cuts_.empty()) lift(cuts_.begin()->first);
   for (auto& node : nodes_) {
+    if (members_.absent(node->number())) continue;
     if (!node->running()) {
       node->start();
     } else if (node->paused()) {
@@ -134,6 +140,7 @@ void Faults::strike_crash_all() {
   counters_.add("all crashed at once");
   const bool abruptly = world_.rng.faults.chance(0.7);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (members_.absent(static_cast<int>(i))) continue;
     if (nodes_[i]->running()) nodes_[i]->crash(abruptly);
     restart_later(static_cast<int>(i), some(10 * kMillisecond, 400 * kMillisecond));
   }

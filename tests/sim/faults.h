@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/sim/counters.h"
+#include "tests/sim/member_changes.h"
 #include "tests/sim/options.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_node.h"
@@ -38,6 +39,7 @@ class Faults {
 
   void restart_later(int node, Micros delay);
   std::uint64_t struck() const { return struck_; }
+  MemberChanges& members() { return members_; }
   bool disks_were_lost() const { return disks_were_lost_; }
 
  private:
@@ -78,6 +80,7 @@ class Faults {
   Nodes& nodes_;
   SimNet& net_;
   std::function<bool(int)> whole_;
+  MemberChanges members_;
   std::vector<std::pair<const char*, std::function<void()>>> kinds_;
   std::map<int, Cut> cuts_;
   int cuts_made_ = 0;

@@ -93,6 +93,12 @@ Options draw_options(Mode mode, Rng& rng) {
     o.lease_holders = one_of(rng, {0, 0, 1, 3});
     o.moves = rng.chance(0.3);
     o.alarms = rng.chance(0.2);
+    // The promise of the fault atlas is about a minority of the members, which change then.
+    o.members = rng.chance(0.2);
+    if (o.members) {
+      o.spares = 2;
+      o.wipe = o.rot = false;
+    }
   }
   return o;
 }
@@ -169,6 +175,7 @@ std::string to_text(const Options& o) {
   flag("sync_error", o.sync_error);
   flag("moves", o.moves);
   flag("alarms", o.alarms);
+  flag("members", o.members);
   flag("no_space", o.no_space);
   return text;
 }

@@ -66,6 +66,8 @@ struct Options {
 
   int lease_holders = 0;  // CP
   bool moves = false;     // CP: the leader is asked to hand over
+  bool members = false;   // CP: members come and go
+  int spares = 0;         // machines beyond the first members
   bool alarms = false;    // CP: one is raised by hand, and cleared again
 
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in

@@ -96,6 +96,48 @@ void RaftOracle::check_commit(int node, const cp::Raft& raft, const Seen& before
     take(node, raft.log().at(i), "committed");
 }
 
+// Counted anew here, from the disks. A member that is down may hold it; one that is not in normal
+// standing has lost what it once held. Which of two configurations counted when it was committed,
+// that of the turn's beginning or of its end, does not show any more.
+void RaftOracle::check_majority(int node, const cp::Raft& raft, const Seen& before) {
+  if (!raft.is_leader() || !before.leader || raft.commit() <= before.commit) return;
+  const cp::EntryId last{*raft.log().term_at(raft.commit()), raft.commit()};
+  const auto holds = [&](MemberId member) {
+    for (const auto& other : nodes_) {
+      if (other->id() != member) continue;
+      if (!other->running()) return true;
+      const cp::Raft& theirs = other->machine()->cp_engine()->raft();
+      if (theirs.standing() != cp::Standing::kNormal || theirs.commit() >= last.index) return true;
+      return theirs.log().stable() >= last.index && theirs.log().term_at(last.index) == last.term;
+    }
+    return true;  // its machine stands for somebody else now
+  };
+  const auto most = [&](const std::vector<MemberId>& voters) {
+    return voters.empty() ||
+           2 * static_cast<std::size_t>(std::ranges::count_if(voters, holds)) > voters.size();
+  };
+  for (const cp::Config& config : {before.config, raft.config()}) {
+    if (most(config.voters) && most(config.outgoing)) return;
+  }
+  fail("committed by a majority", node,
+       "committed " + text_of(last.term, last.index) + ", which no majority of each half holds");
+}
+
+// Whoever is in it: one that joins does not know who there was before it.
+void RaftOracle::check_config(int node, const cp::Engine& engine) {
+  const cp::Config& config = engine.raft().config_at(engine.applied());
+  for (MemberId member : config.joint() ? config.learners : config.everyone()) {
+    if (config.was_removed(member))
+      return fail("who is removed is gone", node, "counts one that was");
+  }
+  if (!config.is_member(engine.raft().self())) return;
+  const auto [known, first] = configs_.emplace(engine.applied(), config);
+  if (!first && known->second != config) {
+    fail("same index, same configuration", node,
+         "differs from another at applied index " + std::to_string(engine.applied().value));
+  }
+}
+
 void RaftOracle::check_state(int node, const cp::Engine& engine, const Seen& before) {
   if (engine.applied() > engine.raft().commit()) {
     return fail("applied within commit", node, "applied is past commit");
@@ -121,12 +163,15 @@ void RaftOracle::turned(int node) {
   const cp::Raft& raft = engine->raft();
   if (raft.is_leader()) check_leader(node, raft, before);
   check_commit(node, raft, before);
+  check_majority(node, raft, before);
+  check_config(node, *engine);
   check_state(node, *engine, before);
   before.commit = raft.commit();
   before.last = raft.log().last_index();
   before.applied = engine->applied();
   before.term = raft.term();
   before.leader = raft.is_leader();
+  before.config = raft.config();
 }
 
 void RaftOracle::compare_logs() {

@@ -5,7 +5,9 @@
 //   committed logs match where terms do    everybody applies the same entry at the same index
 //   committed never changes; commit never falls in one life; applied <= commit <= last
 //   a checkpoint never holds what the own log may still lose
-//   the same applied index, the same state (digest of every change since revision 1)
+//   the same applied index, the same state (digest of every change since revision 1), the same
+//   configuration
+//   what a leader commits lies, durably, with a majority of each half of its configuration
 //
 // It remembers every committed entry of the run, also across crashes: what was once committed
 // anywhere is committed for ever.
@@ -47,11 +49,14 @@ class RaftOracle {
     Index commit, last, applied;
     Term term;
     bool leader = false;
+    cp::Config config;
   };
 
   cp::Engine* engine_of(int node);
   void check_leader(int node, const cp::Raft& raft, Seen& before);
   void check_commit(int node, const cp::Raft& raft, const Seen& before);
+  void check_majority(int node, const cp::Raft& raft, const Seen& before);
+  void check_config(int node, const cp::Engine& engine);
   void check_state(int node, const cp::Engine& engine, const Seen& before);
   void take(int node, const cp::Entry& entry, const char* how);
   void fail(const char* oracle, int node, const std::string& what);
@@ -63,6 +68,7 @@ class RaftOracle {
   std::map<Term, std::pair<int, std::uint64_t>> leaders_;  // node and its life
   std::vector<Fact> committed_{{}};                        // by index; 0 is nothing
   std::map<Index, std::uint64_t> digests_;
+  std::map<Index, cp::Config> configs_;
 };
 
 }  // namespace capstan::sim

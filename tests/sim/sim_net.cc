@@ -81,7 +81,7 @@ void SimNet::dial(int a, int b) {
 
 void SimNet::started(int node) {
   End& end = ends_[static_cast<std::size_t>(node)];
-  end = {.alive = true, .paused = false, .life = end.life + 1};
+  end = {.alive = true, .paused = false, .life = end.life + 1, .member = end.member};
   for (int peer = 0; peer < static_cast<int>(ports_.size()); ++peer) {
     if (peer != node) look(node, peer);
   }
@@ -170,7 +170,7 @@ void SimNet::send(int from, int to, node::PeerMessage message) {
     if (!again) return world_.fail("codec", again.error().context);
     message = std::move(*again);
   }
-  const Flight flight{from, to, link(from, to).connection, ends_[b].life};
+  const Flight flight{from, to, link(from, to).connection, ends_[b].life, ends_[a].member};
   if (rng.chance(options_.replays)) {
     Flight again = flight;
     again.replayed = true;
@@ -207,6 +207,7 @@ void SimNet::arrive(Flight flight, node::PeerMessage message) {
     return;
   }
   if (!ends_[b].alive || ends_[b].life != flight.receiver_life) return;
+  if (ends_[a].member != flight.sender) return;
   if (flight.replayed) {
     counters_.add("replayed");
   } else if (!l.up || l.connection != flight.connection) {

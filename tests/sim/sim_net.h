@@ -36,6 +36,8 @@ class SimNet {
   void started(int node);
   // `abruptly`: as a machine that loses power; otherwise its kernel closes the connections.
   void died(int node, bool abruptly);
+  // Its member is another one now: what the old one said does not arrive any more.
+  void renewed(int node) { ++ends_[static_cast<std::size_t>(node)].member; }
   void paused(int node);
   void resumed(int node);
 
@@ -68,7 +70,8 @@ class SimNet {
   struct End {
     bool alive = false;
     bool paused = false;
-    std::uint64_t life = 0;  // counts starts
+    std::uint64_t life = 0;    // counts starts
+    std::uint64_t member = 0;  // counts renewals
   };
 
   std::size_t pair(int a, int b) const;
@@ -87,7 +90,7 @@ class SimNet {
 
   struct Flight {
     int from, to;
-    std::uint64_t connection, receiver_life;
+    std::uint64_t connection, receiver_life, sender;
     bool replayed = false;
   };
   void arrive(Flight flight, node::PeerMessage message);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/hash.h"
 #include "cp/engine.h"
 
 namespace capstan::sim {
@@ -19,7 +20,7 @@ constexpr ClusterId kCluster{0xc1a5};
 }  // namespace
 
 SimNode::SimNode(World& world, const Options& options, Counters& counters, int number,
-                 const std::vector<SimMember>& members, Observer observer)
+                 std::vector<SimMember>& members, Observer observer)
     : world_(world),
       options_(options),
       counters_(counters),
@@ -33,11 +34,12 @@ const std::string& SimNode::name() const {
   return members_[static_cast<std::size_t>(number_)].name;
 }
 
+// -1: of a member that is gone.
 int SimNode::index_of(MemberId id) const {
   for (std::size_t i = 0; i < members_.size(); ++i) {
     if (members_[i].id == id) return static_cast<int>(i);
   }
-  CAPSTAN_ASSERT(false);
+  return -1;
 }
 
 Now SimNode::now() const {
@@ -53,7 +55,14 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.name = name();
   config.node = identity.node;
   config.incarnation = identity.incarnation;
-  for (const SimMember& member : members_) config.members.push_back({member.id, member.name});
+  // The same flags for ever: those of the first start.
+  for (int i = 0; i < options_.nodes; ++i) {
+    const std::string& other = members_[static_cast<std::size_t>(i)].name;
+    config.members.push_back({MemberId{xxh3(other)}, other});
+  }
+  config.joins =
+      std::ranges::find(config.members, config.self, &Member::id) == config.members.end();
+  if (config.joins) config.members.push_back({config.self, config.name});
   std::sort(config.members.begin(), config.members.end(),
             [](const Member& a, const Member& b) { return a.id < b.id; });
   config.checkpoint_table_bytes = options_.checkpoint_bytes;
@@ -87,7 +96,10 @@ void SimNode::start() {
   if (found) {
     identity = *found;
   } else {
-    identity = {options_.mode, kCluster, name(), NodeId{world_.rng.nodes.next()}, 0};
+    identity.mode = options_.mode;
+    identity.cluster = kCluster;
+    identity.name = name();
+    identity.node = {world_.rng.nodes.next()};
   }
   ++identity.incarnation;
   starts_ = std::max(starts_, identity.incarnation);
@@ -133,7 +145,7 @@ void SimNode::start() {
   config.mode = options_.mode;
   config.engine = engine_config(identity);
   for (const SimMember& member : members_) {
-    config.addresses.push_back({member.id, member.name, member.name + ":2380", {}});
+    config.order.push_back(member.id);
   }
   machine_ = std::make_unique<node::Machine>(std::move(config), *base_, *disk_, *this,
                                              std::move(recovered));
@@ -237,6 +249,13 @@ void SimNode::wipe() {
   must_be_impaired_ = false;  // what had rotted is gone with the rest
   fs_ = std::make_unique<test::FaultFs>();
   base_ = std::make_unique<test::MemoryBase>();
+}
+
+void SimNode::renew() {
+  wipe();
+  starts_ = 0;
+  SimMember& member = members_[static_cast<std::size_t>(number_)];
+  member.id = {xxh3(member.name + " for the time " + std::to_string(++member.renewals))};
 }
 
 std::shared_ptr<const Backup> SimNode::back_up() const {
@@ -359,7 +378,9 @@ void SimNode::deliver(int from, node::PeerMessage message) {
 void SimNode::link_up(int peer) {
   post(
       [this, peer](node::Machine& machine) {
-        machine.peer_connected(members_[static_cast<std::size_t>(peer)].id);
+        const SimMember& who = members_[static_cast<std::size_t>(peer)];
+        if (options_.members) machine.describes_itself(who.id, who.name, {"http://" + who.name});
+        machine.peer_connected(who.id);
       },
       peer);
 }
@@ -373,7 +394,8 @@ void SimNode::link_down(int peer) {
 }
 
 void SimNode::send(MemberId to, node::PeerMessage message) {
-  net_->send(number_, index_of(to), std::move(message));
+  const int peer = index_of(to);
+  if (peer >= 0) net_->send(number_, peer, std::move(message));
 }
 
 }  // namespace capstan::sim

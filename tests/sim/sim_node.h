@@ -29,6 +29,7 @@ namespace capstan::sim {
 struct SimMember {
   MemberId id;
   std::string name;
+  int renewals = 0;
 };
 
 class SimNode : public Port, public node::PeerSender {
@@ -39,7 +40,7 @@ class SimNode : public Port, public node::PeerSender {
   };
 
   SimNode(World& world, const Options& options, Counters& counters, int number,
-          const std::vector<SimMember>& members, Observer observer);
+          std::vector<SimMember>& members, Observer observer);
   ~SimNode() override;
 
   void connect(SimNet& net) { net_ = &net; }
@@ -60,6 +61,8 @@ class SimNode : public Port, public node::PeerSender {
 
   // --- what only people and bad disks do; the node is down ---
   void wipe();
+  // An empty disk, and another member from now on.
+  void renew();
   // Of this node's own disk. A restored disk keeps its node id and counts its starts on from where
   // the lost one was, as the tool that restores does: no life is lived twice.
   void restore(std::shared_ptr<const struct Backup> backup);
@@ -117,7 +120,7 @@ class SimNode : public Port, public node::PeerSender {
   const Options& options_;
   Counters& counters_;
   const int number_;
-  const std::vector<SimMember>& members_;
+  std::vector<SimMember>& members_;
   Observer observer_;
   SimNet* net_ = nullptr;
 
