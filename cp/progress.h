@@ -60,6 +60,7 @@ struct Progress {
   bool heard = false;  // at all, in this term
   std::uint64_t heard_tick = 0;
   Index commit_sent;
+  Index match_before;  // at the last heartbeat
   Round acked_round;
   Round learned_round;  // of the last reply that knew the life of the member being restored
 

@@ -209,7 +209,14 @@ void Raft::send_heartbeat(MemberId to, Progress& progress) {
 
 void Raft::broadcast_heartbeat() {
   heartbeat_tick_ = tick_ + static_cast<std::uint64_t>(options_.heartbeat_ticks);
-  for (auto& [member, progress] : progress_) send_heartbeat(member, progress);
+  for (auto& [member, progress] : progress_) {
+    // Nothing was acknowledged since the last one, though something is under way: the word may have
+    // been lost, and with nothing new to send nobody would say it again. An empty append asks.
+    const bool waits = next(progress.match) < progress.next;
+    if (waits && progress.match == progress.match_before) progress.verify = true;
+    progress.match_before = progress.match;
+    send_heartbeat(member, progress);
+  }
 }
 
 }  // namespace capstan::cp

@@ -569,3 +569,29 @@ TEST_CASE(
   CHECK(!pass(false, true));  // k3 does not know it yet
   CHECK(pass(true, true));
 }
+
+TEST_CASE("replication: a lost acknowledgement is asked for again, though nothing new is sent") {
+  Raft raft = established_leader({.term = 2});
+  raft.step(k2, acknowledge(k2, raft.term(), raft.log().last_index()));
+  REQUIRE(raft.propose(shared_bytes("a")));
+  raft.persisted(raft.take_ready().write);
+  const Index last = raft.log().last_index();
+  REQUIRE(raft.progress().at(k2).match < last);
+  // k2 has it, and says in every heartbeat's answer that it has received it.
+  int asked = 0;
+  for (int tick = 0; tick < 20 && raft.commit() < last; ++tick) {
+    raft.tick();
+    for (const Outgoing& out : raft.take_ready().send_now) {
+      if (out.to != k2) continue;
+      if (const auto* beat = std::get_if<Heartbeat>(&out.message.body)) {
+        raft.step(k2, {raft.term(), HeartbeatReply{beat->round, beat->tip, last, true, false}});
+      } else if (const auto* append = std::get_if<Append>(&out.message.body)) {
+        if (append->prev.index != last) continue;
+        ++asked;
+        raft.step(k2, acknowledge(k2, raft.term(), last));
+      }
+    }
+  }
+  CHECK(raft.commit() == last);
+  CHECK(asked == 1);
+}
