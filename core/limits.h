@@ -34,6 +34,12 @@ inline constexpr std::size_t kConnectionsMax = 10'000;
 inline constexpr std::size_t kClientWriteQueueBytesMax = 64 * 1024 * 1024;  // per connection
 inline constexpr std::size_t kPendingRequestsMax = 200'000;                 // per node
 
+// TLS
+inline constexpr std::size_t kTlsHandshakeBytesMax = 256 * 1024;    // from the other side
+inline constexpr std::size_t kTlsCertificatesBytesMax = 64 * 1024;  // of the other side's chain
+inline constexpr std::size_t kTlsFileBytesMax = 4 * 1024 * 1024;    // an authority may be a bundle
+inline constexpr Micros kTlsHandshakeTimeout = 10 * kSecond;
+
 // Leases; times to live in seconds
 inline constexpr std::size_t kKeepAlivesMax = 200'000;  // of one stream, not taken by its reader
 inline constexpr std::int64_t kLeaseTtlMin = 2;

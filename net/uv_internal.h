@@ -70,7 +70,8 @@ struct Loop::State {
   std::set<std::shared_ptr<Timer::State>, Earlier> timers;
   std::uint64_t timers_armed = 0;
   std::map<int, Signal*> signals;
-  std::vector<char> read_buffer;  // of all streams, one callback at a time
+  std::vector<char> read_buffer;   // of all streams, one callback at a time
+  std::vector<char> plain_buffer;  // of all with TLS; empty until the first
 
   std::mutex posted_mutex;  // guards `posted`, the one thing other threads touch
   std::vector<Task> posted;

@@ -61,14 +61,18 @@ void TcpStream::State::start_reading() {
         if (self.phase != Phase::kOpen) return;
         self.loop.open_turn();
         if (size > 0) {
-          self.counts.bytes_in += static_cast<std::uint64_t>(size);
-          self.events->on_bytes({buffer->base, static_cast<std::size_t>(size)});
-        } else if (size == UV_EOF) {
-          self.fail(CloseReason::kEnd, self.remote + " closed the connection");
-        } else {
-          const int code = static_cast<int>(size);
-          self.fail(reason_of(code), "read from " + self.remote + ": " + uv_text(code));
+          const ByteView bytes(buffer->base, static_cast<std::size_t>(size));
+          self.counts.bytes_in += bytes.size();
+          if (self.tls) return self.read_tls(bytes);
+          self.events->on_bytes(bytes);
+          return;
         }
+        const int code = static_cast<int>(size);
+        const CloseReason why = size == UV_EOF ? CloseReason::kEnd : reason_of(code);
+        const std::string text = size == UV_EOF ? self.remote + " closed the connection"
+                                                : "read from " + self.remote + ": " + uv_text(code);
+        if (self.tls) return self.end_tls(why, text);
+        self.fail(why, text);
       });
 }
 
@@ -87,7 +91,8 @@ void TcpStream::State::enqueue(Piece piece, std::size_t bytes) {
                                             std::to_string(queued) + " bytes wait to be written");
     return;
   }
-  queue.push_back(std::move(piece));
+  waiting().push_back(std::move(piece));
+  if (tls) tls->plain_bytes += bytes;
   queued += bytes;
   want_flush();
 }
@@ -104,7 +109,9 @@ void TcpStream::State::want_flush() {
 void TcpStream::State::flush() noexcept {
   will_flush = false;
   if (in_flight > 0 || failing || (phase != Phase::kOpen && phase != Phase::kFinishing)) return;
-  while (!queue.empty()) {
+  while (true) {
+    if (tls) encrypt();
+    if (queue.empty()) break;
     const Batch batch = next_batch();
     const int wrote = uv_try_write(as_stream(handle), batch.buffers.data(), batch.count);
     if (wrote < 0 && wrote != UV_EAGAIN) {
@@ -164,7 +171,7 @@ void TcpStream::State::written(int status) {
   }
   take_written(std::exchange(in_flight_bytes, 0));
   check_drained();
-  if (!queue.empty()) {
+  if (unsent()) {
     want_flush();
   } else if (phase == Phase::kFinishing) {
     loop.open_turn();
@@ -217,6 +224,7 @@ void TcpStream::State::close(bool abort) {
   phase = Phase::kClosed;
   reading = false;
   if (linger) linger->cancel();
+  if (tls && tls->deadline) tls->deadline->cancel();
   if (handle != nullptr) close_handle(std::exchange(handle, nullptr), abort);
 }
 
@@ -230,6 +238,7 @@ TcpStream::~TcpStream() {
 void TcpStream::set_events(StreamEvents& events) {
   if (state_->phase == Phase::kClosed) return;
   state_->events = &events;
+  if (state_->tls && !state_->tls->session && state_->phase == Phase::kOpen) state_->begin_tls();
   state_->start_reading();
 }
 
@@ -242,11 +251,13 @@ void TcpStream::write(std::string bytes) {
 void TcpStream::write(ByteView bytes) {
   State& s = *state_;
   // Joins the last piece unless the kernel is reading from it.
-  if (s.queue.size() > s.in_flight && s.queued + bytes.size() <= s.queue_max && !s.failing &&
-      (s.phase == Phase::kOpen || s.phase == Phase::kConnecting)) {
-    auto* last = std::get_if<std::string>(&s.queue.back().bytes);
+  std::deque<Piece>& waiting = s.waiting();
+  if (waiting.size() > (s.tls ? 0 : s.in_flight) && s.queued + bytes.size() <= s.queue_max &&
+      !s.failing && (s.phase == Phase::kOpen || s.phase == Phase::kConnecting)) {
+    auto* last = std::get_if<std::string>(&waiting.back().bytes);
     if (last != nullptr && last->size() + bytes.size() <= kJoinedBytesMax) {
       last->append(bytes);
+      if (s.tls) s.tls->plain_bytes += bytes.size();
       s.queued += bytes.size();
       s.want_flush();
       return;
@@ -275,18 +286,21 @@ void TcpStream::pause_reading() {
 }
 
 void TcpStream::resume_reading() {
-  state_->paused = false;
-  state_->start_reading();
+  State& s = *state_;
+  s.paused = false;
+  s.start_reading();
+  if (!s.tls || !s.tls->session || !s.tls->session->has_input()) return;
+  s.loop.defer([self = s.shared_from_this()] { self->deliver_tls(); });
 }
 
 void TcpStream::finish() {
   State& s = *state_;
   s.finish_wanted = true;
-  if (s.phase != Phase::kOpen) return;
+  if (s.phase != Phase::kOpen || s.handshaking()) return;
   s.paused = false;
   s.start_reading();  // and drops what comes
   s.phase = Phase::kFinishing;
-  if (s.queue.empty()) {
+  if (!s.unsent()) {
     s.shut_down();
   } else {
     s.want_flush();
@@ -302,7 +316,9 @@ bool TcpStream::open() const {
   return !state_->failing && !state_->finish_wanted &&
          (state_->phase == Phase::kOpen || state_->phase == Phase::kConnecting);
 }
-bool TcpStream::connected() const { return open() && state_->phase == Phase::kOpen; }
+bool TcpStream::connected() const {
+  return open() && state_->phase == Phase::kOpen && !state_->handshaking();
+}
 const std::string& TcpStream::remote() const { return state_->remote; }
 const StreamCounts& TcpStream::counts() const { return state_->counts; }
 

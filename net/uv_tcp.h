@@ -8,6 +8,11 @@
 // included; what was not yet written is dropped, and no callback follows. When the connection ends
 // by itself, on_close() says why, once, and nothing follows either; the object may then be
 // destroyed at leisure.
+//
+// With a TlsContext the stream is encrypted, and its owner need not know: on_connect() comes once
+// the handshake is done, bytes written before wait for it, and queues, bounds and pauses mean plain
+// bytes as before (on their way out up to 256 KiB of them are already encrypted). A handshake that
+// fails, or takes longer than its context allows, ends the stream.
 #pragma once
 
 #include <cstddef>
@@ -23,12 +28,16 @@
 
 namespace capstan::net {
 
+class TlsContext;
+
 enum class CloseReason {
   kEnd,            // the other side closed in order
   kReset,          // the other side, or a firewall, reset it
   kCannotConnect,  // refused, unreachable, no such host: nothing was ever sent
   kQueueFull,      // more than queue_bytes_max waited to be written
   kFinished,       // our own finish(), all written
+  kNoTls,          // no TLS with the other side: nothing of ours was looked at
+  kPlaintext,      // likewise, because it answered a TLS handshake in plaintext
   kError,          // anything else
 };
 
@@ -42,9 +51,12 @@ class StreamEvents {
   virtual void on_close(CloseReason why, const std::string& text) = 0;
   // The queue has fallen below half of what want_drained() asked for.
   virtual void on_drained() {}
+  // Accepted for TLS, but the other side began in plaintext, with `bytes`. What is written within
+  // this call leaves in plaintext, to say so; then the stream finishes. Nothing else is ever read.
+  virtual void on_plaintext(ByteView bytes) { (void)bytes; }
 };
 
-struct StreamCounts {
+struct StreamCounts {  // of the wire
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;  // taken by the kernel
 };
@@ -52,9 +64,11 @@ struct StreamCounts {
 class TcpStream {
  public:
   // Looks the host up, tries its addresses in turn, and says on_connect() or on_close() in a later
-  // turn. Bytes written meanwhile wait in the queue.
+  // turn. Bytes written meanwhile wait in the queue. With `tls` the other side's certificate must
+  // be for `host`.
   static std::unique_ptr<TcpStream> connect(Loop& loop, const std::string& host, std::uint16_t port,
-                                            StreamEvents& events);
+                                            StreamEvents& events,
+                                            std::shared_ptr<TlsContext> tls = nullptr);
   ~TcpStream();
   TcpStream(TcpStream&&) = delete;
 
@@ -106,11 +120,13 @@ class TcpListener {
 
   // Binds and listens; blocks for the look-up of a host name (an IPv4 address is preferred, as etcd
   // and the seed exercise mean by `localhost`). Port 0 takes any free one. No-delay is set on all
-  // streams. `accept` is called within turns.
+  // streams. `accept` is called within turns; with `tls` the handshake begins when someone listens
+  // to the stream.
   //   errors  kExists   address in use         kNotFound  no such host or address here
   //           kIo       anything else; the context is a sentence: "listen 127.0.0.1:80: ..."
   static Result<std::unique_ptr<TcpListener>> listen(Loop& loop, const std::string& host,
-                                                     std::uint16_t port, Accept accept);
+                                                     std::uint16_t port, Accept accept,
+                                                     std::shared_ptr<TlsContext> tls = nullptr);
   ~TcpListener();
   TcpListener(TcpListener&&) = delete;
 

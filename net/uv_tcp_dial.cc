@@ -91,8 +91,10 @@ void TcpStream::State::adopt() {
 // ---- Dialling -----------------------------------------------------------------------------------
 
 std::unique_ptr<TcpStream> TcpStream::connect(Loop& loop, const std::string& host,
-                                              std::uint16_t port, StreamEvents& events) {
+                                              std::uint16_t port, StreamEvents& events,
+                                              std::shared_ptr<TlsContext> tls) {
   auto state = std::make_shared<State>(loop);
+  if (tls) state->tls = std::make_unique<TlsLayer>(std::move(tls), host);
   state->events = &events;
   state->phase = Phase::kConnecting;
   state->target = host + ':' + std::to_string(port);
@@ -155,6 +157,11 @@ void TcpStream::State::dialled(int status) {
   }
   adopt();
   loop.open_turn();
+  if (tls) {
+    begin_tls();
+    start_reading();
+    return;
+  }
   if (events != nullptr) events->on_connect();
   if (phase != Phase::kOpen) return;
   start_reading();
@@ -172,6 +179,7 @@ struct TcpListener::State : std::enable_shared_from_this<TcpListener::State> {
   Loop::State& loop;
   TcpHandle* handle = nullptr;
   Accept accept;
+  std::shared_ptr<TlsContext> tls;  // null: plaintext
   std::string address;
   std::uint16_t port = 0;
 };
@@ -179,6 +187,7 @@ struct TcpListener::State : std::enable_shared_from_this<TcpListener::State> {
 void TcpListener::State::connection(int status) {
   if (status < 0 || handle == nullptr) return;
   auto stream = std::make_shared<TcpStream::State>(owner_loop);
+  if (tls) stream->tls = std::make_unique<TlsLayer>(tls);
   stream->new_handle();
   if (uv_accept(as_stream(handle), as_stream(stream->handle)) != 0) {
     stream->close(false);
@@ -191,7 +200,8 @@ void TcpListener::State::connection(int status) {
 }
 
 Result<std::unique_ptr<TcpListener>> TcpListener::listen(Loop& loop, const std::string& host,
-                                                         std::uint16_t port, Accept accept) {
+                                                         std::uint16_t port, Accept accept,
+                                                         std::shared_ptr<TlsContext> tls) {
   const std::string what = "listen " + host + ':' + std::to_string(port) + ": ";
   sockaddr_storage address{};
   if (!parse_numeric(host, port, address)) {
@@ -211,6 +221,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::listen(Loop& loop, const std::
   handle->owner = state;
   state->handle = handle;
   state->accept = std::move(accept);
+  state->tls = std::move(tls);
   auto listener = std::make_unique<TcpListener>(state);  // closes the handle on any way out
   int code = uv_tcp_bind(&handle->uv, reinterpret_cast<const sockaddr*>(&address), 0);
   if (code == 0) {

@@ -1,5 +1,5 @@
-// The inside of streams and listeners, for net/uv_tcp.cc (reading, writing, ending) and
-// net/uv_tcp_dial.cc (addresses, dialling, listening).
+// The inside of streams and listeners, for net/uv_tcp.cc (reading, writing, ending),
+// net/uv_tcp_dial.cc (addresses, dialling, listening) and net/uv_tcp_tls.cc (encryption).
 #pragma once
 
 #include <array>
@@ -7,10 +7,12 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "core/limits.h"
+#include "net/tls_session.h"
 #include "net/uv_internal.h"
 #include "net/uv_tcp.h"
 
@@ -64,6 +66,25 @@ enum class Phase {
   kClosed,
 };
 
+// What a stream with TLS has besides. Written bytes wait in `plain` and move, encrypted, to the
+// stream's own queue when that has room; `queued` counts both.
+struct TlsLayer {
+  explicit TlsLayer(std::shared_ptr<TlsContext> with, std::string dialled = {})
+      : context(std::move(with)), host(std::move(dialled)) {}
+
+  std::shared_ptr<TlsContext> context;
+  std::string host;                     // who was dialled; empty: accepted
+  std::unique_ptr<TlsSession> session;  // null: the connection does not stand yet
+  std::deque<Piece> plain;
+  std::size_t plain_offset = 0;  // of plain[0], encrypted already
+  std::size_t plain_bytes = 0;
+  std::unique_ptr<Timer> deadline;  // of the handshake
+  bool handshaking = true;
+  bool heard = false;       // something came from the other side
+  bool decrypted = false;   // ... and plain bytes were in it
+  bool said_close = false;  // our own close is in the queue
+};
+
 struct TcpStream::State : Flushable, std::enable_shared_from_this<TcpStream::State> {
   explicit State(Loop& the_loop) : owner_loop(the_loop), loop(the_loop.state()) {}
 
@@ -96,6 +117,8 @@ struct TcpStream::State : Flushable, std::enable_shared_from_this<TcpStream::Sta
   uv_shutdown_t shutdown_request{};
   std::unique_ptr<Timer> linger;
 
+  std::unique_ptr<TlsLayer> tls;  // null: plaintext
+
   std::string remote;
   StreamCounts counts;
 
@@ -118,6 +141,19 @@ struct TcpStream::State : Flushable, std::enable_shared_from_this<TcpStream::Sta
   void fail_later(CloseReason why, std::string text);
   void shut_down();
   void close(bool abort);
+
+  // With TLS.
+  void begin_tls();
+  void read_tls(ByteView wire);
+  void end_tls(CloseReason why, const std::string& text);
+  bool advance_tls();
+  void deliver_tls();
+  void encrypt();
+  bool unsent() const;  // something waits to be written, encrypted or not
+  bool handshaking() const { return tls && tls->handshaking; }
+  void refuse_plaintext(ByteView bytes);
+  void fail_tls(CloseReason why, const std::string& clause);
+  std::deque<Piece>& waiting() { return tls ? tls->plain : queue; }
 };
 
 inline TcpStream::State* state_of(uv_handle_t* handle) {
