@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/trace.h"
 #include "net/grpc_server.h"
 #include "net/http_server.h"
+#include "net/tls_refusal.h"
 #include "net/uv_loop.h"
 #include "net/uv_tcp.h"
 #include "net/uv_timer.h"
@@ -21,6 +23,7 @@ constexpr std::size_t kQueueTargetBytes = 256 * 1024;
 constexpr Micros kTickInterval = 100 * kMillisecond;
 // A client that takes nothing for this long while something waits for it is gone.
 constexpr Micros kStuckWriteTimeout = 60 * kSecond;
+constexpr Micros kTlsRefusalEvery = 5 * kSecond;  // is traced
 
 enum class Protocol { kUnknown, kGrpc, kHttp };
 
@@ -36,6 +39,7 @@ class Connection final : public StreamEvents {
   void on_bytes(ByteView bytes) override;
   void on_close(CloseReason why, const std::string& text) override;
   void on_drained() override;
+  void on_plaintext(ByteView bytes) override;
 
   void flush();
   void tick();
@@ -90,6 +94,7 @@ class DoorImpl final : public Door, public TurnUser {
   void end_turn() override { flush(); }
 
   DoorContext& context() { return context_; }
+  void refused_tls(const std::string& from, const std::string& why);
   void note_flush(Connection& connection) { to_flush_.push_back(&connection); }
 
  private:
@@ -104,6 +109,8 @@ class DoorImpl final : public Door, public TurnUser {
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> to_flush_;
   Timer timer_;
+  Micros said_tls_ = -kTlsRefusalEvery;  // when the last refusal was traced
+  std::uint64_t unsaid_tls_ = 0;         // refusals since then
   bool closing_ = false;
   Micros close_by_ = 0;
   std::move_only_function<void()> closed_;  // of close(); called once
@@ -142,6 +149,13 @@ void Connection::choose_session(ByteView bytes) {
   } else if (bytes[0] >= 'A' && bytes[0] <= 'Z') {
     protocol_ = Protocol::kHttp;
     session_ = make_http_session(door_.context(), wake);
+  } else if (is_tls_hello(bytes)) {
+    door_.refused_tls(stream_->remote(), stream_->remote() +
+                                             " speaks TLS, and this port takes none: use http://, "
+                                             "or start with --cert-file and --key-file");
+    finishing_ = true;
+    stream_->write(tls_refusal_alert());
+    stream_->finish();
   } else {
     // RESP begins with '*' (or an inline command) and will be chosen here.
     ++door_.context().counts.protocol_errors;
@@ -149,7 +163,18 @@ void Connection::choose_session(ByteView bytes) {
   }
 }
 
-void Connection::on_close(CloseReason, const std::string&) { close(); }
+void Connection::on_plaintext(ByteView bytes) {
+  door_.refused_tls(stream_->remote(), stream_->remote() +
+                                           " speaks plaintext, and this port takes "
+                                           "TLS only: use https://");
+  finishing_ = true;
+  stream_->write(plaintext_answer(bytes));
+}
+
+void Connection::on_close(CloseReason why, const std::string& text) {
+  if (why == CloseReason::kNoTls) door_.refused_tls(stream_->remote(), text);
+  close();
+}
 
 void Connection::on_drained() {
   waits_for_drain_ = false;
@@ -212,7 +237,7 @@ Status DoorImpl::listen() {
   for (const DoorAddress& address : options_.listen) {
     auto listener = TcpListener::listen(
         loop_, address.host, address.port,
-        [this](std::unique_ptr<TcpStream> stream) { accept(std::move(stream)); });
+        [this](std::unique_ptr<TcpStream> stream) { accept(std::move(stream)); }, options_.tls);
     if (!listener) return std::unexpected(listener.error());
     listeners_.push_back(std::move(*listener));
   }
@@ -231,6 +256,17 @@ void DoorImpl::accept(std::unique_ptr<TcpStream> stream) {
   auto connection = std::make_unique<Connection>(*this, std::move(stream), context_.now);
   Connection* const key = connection.get();
   connections_.emplace(key, std::move(connection));
+}
+
+// A crowd of them, such as probes of a load balancer, is one line every few seconds.
+void DoorImpl::refused_tls(const std::string& from, const std::string& why) {
+  ++context_.counts.protocol_errors;
+  ++context_.counts.tls_refused;
+  ++unsaid_tls_;
+  if (context_.now - said_tls_ < kTlsRefusalEvery) return;
+  said_tls_ = context_.now;
+  trace(Level::kWarn, "tls_refused", why,
+        {{"from", from}, {"refused", std::to_string(std::exchange(unsaid_tls_, 0))}});
 }
 
 std::vector<std::uint16_t> DoorImpl::ports() const {

@@ -4,6 +4,9 @@
 //   a method name      HTTP/1.1                     net/http_server.h
 //   (RESP will join here: net/door.cc, choose_session)
 //
+// With a TlsContext these are the first bytes inside of TLS. Who speaks plaintext there is told so,
+// and so is who speaks TLS where there is none (net/tls_refusal.h).
+//
 // Bounded in every direction: connections, bytes waiting to be written per connection, bytes of
 // incomplete requests over all connections, time to say the first word. What clients send in one
 // turn of the loop is answered with at most one write per connection and turn.
@@ -28,6 +31,7 @@
 namespace capstan::net {
 
 class Loop;
+class TlsContext;
 
 struct DoorAddress {
   std::string host;
@@ -36,8 +40,9 @@ struct DoorAddress {
 
 struct DoorOptions {
   std::vector<DoorAddress> listen;
-  std::string version = "0.1.0";  // Capstan's, for /version
-  Mode mode = Mode::kCp;          // says what is refused for good and what is only not there yet
+  std::shared_ptr<TlsContext> tls;  // of every address; null: plaintext
+  std::string version = "0.1.0";    // Capstan's, for /version
+  Mode mode = Mode::kCp;            // says what is refused for good and what is only not there yet
   std::size_t connections_max = kConnectionsMax;
   std::size_t buffered_bytes_max = 256 * 1024 * 1024;  // of incomplete requests, all connections
   std::size_t waiting_out_bytes_max = 1024 * 1024 * 1024;  // of replies nobody takes, likewise
@@ -56,6 +61,7 @@ struct DoorCounts {
   // gRPC calls that ended, by method and code. The first method is none that we know.
   std::array<std::array<std::uint64_t, kGrpcCodes>, kGrpcMethods> grpc_handled{};
   std::uint64_t protocol_errors = 0;    // connections closed for what they sent
+  std::uint64_t tls_refused = 0;        // of these: no TLS with them, or plaintext, or TLS without
   std::uint64_t buffered_bytes = 0;     // of incomplete requests
   std::uint64_t waiting_out_bytes = 0;  // of replies not yet handed to a socket
 };

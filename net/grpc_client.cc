@@ -121,7 +121,8 @@ GrpcReply reply_of(Call& call) {
 class GrpcClientImpl final : public GrpcClient, public StreamEvents, public TurnUser {
  public:
   GrpcClientImpl(Loop& loop, std::string host, std::uint16_t port,
-                 std::move_only_function<void(State, const std::string&)> on_state);
+                 std::move_only_function<void(State, const std::string&)> on_state,
+                 std::shared_ptr<TlsContext> tls);
   ~GrpcClientImpl() override;
 
   void put(const PutRequest& request, GrpcCallOptions options, GrpcCallback done) override {
@@ -181,6 +182,7 @@ class GrpcClientImpl final : public GrpcClient, public StreamEvents, public Turn
 
   Loop& loop_;
   const std::string authority_;
+  const std::string_view scheme_;
   std::move_only_function<void(State, const std::string&)> on_state_;
   nghttp2_session* h2_ = nullptr;
   std::unique_ptr<TcpStream> stream_;
@@ -200,9 +202,11 @@ class GrpcClientImpl final : public GrpcClient, public StreamEvents, public Turn
 };
 
 GrpcClientImpl::GrpcClientImpl(Loop& loop, std::string host, std::uint16_t port,
-                               std::move_only_function<void(State, const std::string&)> on_state)
+                               std::move_only_function<void(State, const std::string&)> on_state,
+                               std::shared_ptr<TlsContext> tls)
     : loop_(loop),
       authority_(host + ':' + std::to_string(port)),
+      scheme_(tls ? "https" : "http"),
       on_state_(std::move(on_state)),
       timer_(loop),
       now_(loop.now().monotonic) {
@@ -216,7 +220,7 @@ GrpcClientImpl::GrpcClientImpl(Loop& loop, std::string host, std::uint16_t port,
   CAPSTAN_ASSERT(nghttp2_session_set_local_window_size(h2_, NGHTTP2_FLAG_NONE, 0,
                                                        kConnectionWindowBytes) == 0);
   loop_.add_turn_user(*this);
-  stream_ = TcpStream::connect(loop, host, port, *this);
+  stream_ = TcpStream::connect(loop, host, port, *this, std::move(tls));
 }
 
 GrpcClientImpl::~GrpcClientImpl() {
@@ -277,7 +281,7 @@ void GrpcClientImpl::submit(Call& call, const GrpcCallOptions& options) {
   std::array<nghttp2_nv, 10> headers;
   std::size_t count = 0;
   headers[count++] = header(":method", "POST", true);
-  headers[count++] = header(":scheme", "http", true);
+  headers[count++] = header(":scheme", scheme_, true);
   headers[count++] = header(":path", path_of(call.method), true);
   headers[count++] = header(":authority", authority_, false);
   headers[count++] = header("content-type", "application/grpc", true);
@@ -496,8 +500,10 @@ int GrpcClientImpl::on_stream_close(nghttp2_session*, std::int32_t stream, std::
 
 std::unique_ptr<GrpcClient> GrpcClient::connect(
     Loop& loop, std::string host, std::uint16_t port,
-    std::move_only_function<void(State, const std::string& why)> on_state) {
-  return std::make_unique<GrpcClientImpl>(loop, std::move(host), port, std::move(on_state));
+    std::move_only_function<void(State, const std::string& why)> on_state,
+    std::shared_ptr<TlsContext> tls) {
+  return std::make_unique<GrpcClientImpl>(loop, std::move(host), port, std::move(on_state),
+                                          std::move(tls));
 }
 
 }  // namespace capstan::net

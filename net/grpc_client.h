@@ -19,6 +19,7 @@
 namespace capstan::net {
 
 class Loop;
+class TlsContext;
 
 struct GrpcReply {
   // kFailed only where that is certain: the server said so, or the call never left. A write without
@@ -50,10 +51,12 @@ class GrpcClient {
 
   // Starts to connect at once. Calls made before it is ready wait for it; if it cannot connect they
   // fail with kUnreachable. `on_state` (may be null) hears of kReady and of kClosed with its
-  // reason. A closed client stays closed: make a new one.
+  // reason. A closed client stays closed: make a new one. `tls` (null: plaintext) should offer
+  // "h2".
   static std::unique_ptr<GrpcClient> connect(
       Loop& loop, std::string host, std::uint16_t port,
-      std::move_only_function<void(State, const std::string& why)> on_state = nullptr);
+      std::move_only_function<void(State, const std::string& why)> on_state = nullptr,
+      std::shared_ptr<TlsContext> tls = nullptr);
   // Calls in flight are dropped without their callbacks. Not from inside a callback of its own: use
   // close() there.
   virtual ~GrpcClient() = default;

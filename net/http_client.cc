@@ -18,7 +18,13 @@ constexpr std::size_t kResponseBytesMax = 64 * 1024 * 1024;
 constexpr std::size_t kHeaderBytesMax = 256 * 1024;
 constexpr std::size_t kIdleAnAddress = 8;
 
-using Address = std::pair<std::string, std::uint16_t>;
+// What a kept connection may be used for again.
+struct Address {
+  std::string host;
+  std::uint16_t port;
+  std::shared_ptr<TlsContext> tls;
+  friend auto operator<=>(const Address&, const Address&) = default;
+};
 
 class Link;
 
@@ -123,13 +129,14 @@ void Link::start(HttpCall call, HttpCallback done) {
                                            : "no connection within the time given");
   });
   reused_ = stream_ != nullptr;
-  if (!stream_) stream_ = TcpStream::connect(owner_.loop(), address_.first, address_.second, *this);
+  if (!stream_)
+    stream_ = TcpStream::connect(owner_.loop(), address_.host, address_.port, *this, address_.tls);
   write_request();
 }
 
 void Link::write_request() {
-  std::string out = call_.method + ' ' + call_.path + " HTTP/1.1\r\nHost: " + address_.first + ':' +
-                    std::to_string(address_.second) + "\r\n";
+  std::string out = call_.method + ' ' + call_.path + " HTTP/1.1\r\nHost: " + address_.host + ':' +
+                    std::to_string(address_.port) + "\r\n";
   for (const auto& [name, value] : call_.headers) out += name + ": " + value + "\r\n";
   if (!call_.body.empty()) out += "Content-Type: application/json\r\n";
   if (!call_.body.empty() || call_.method == "POST") {
@@ -158,6 +165,8 @@ void Link::on_bytes(ByteView bytes) {
 
 void Link::on_close(CloseReason why, const std::string& text) {
   if (why == CloseReason::kCannotConnect) return fail_call(ErrorCode::kNotFound, text);
+  const bool no_tls = why == CloseReason::kNoTls || why == CloseReason::kPlaintext;
+  if (no_tls && done_) return finish(fail(ErrorCode::kMismatch, text), false);
   if (!done_) return finish(fail(ErrorCode::kIo, text), false);
   // A response without a length ends with the connection.
   if (why == CloseReason::kEnd) http_parser_execute(&parser_, &settings(), nullptr, 0);
@@ -215,9 +224,9 @@ int Link::response_done() {
 }
 
 void Link::fail_call(ErrorCode code, std::string context) {
-  finish(fail(code,
-              address_.first + ':' + std::to_string(address_.second) + ": " + std::move(context)),
-         false);
+  finish(
+      fail(code, address_.host + ':' + std::to_string(address_.port) + ": " + std::move(context)),
+      false);
 }
 
 // Last: the owner may dispose of this link.
@@ -232,7 +241,7 @@ void Link::finish(Result<HttpResponse> result, bool reusable) {
 // ---- The client ---------------------------------------------------------------------------------
 
 void HttpClientImpl::call(HttpCall call, HttpCallback done) {
-  const Address address{call.host, call.port};
+  const Address address{call.host, call.port, call.tls};
   std::unique_ptr<Link> link = take_idle(address);
   if (!link) link = std::make_unique<Link>(*this, address);
   Link& started = *link;

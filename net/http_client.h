@@ -16,10 +16,12 @@
 namespace capstan::net {
 
 class Loop;
+class TlsContext;
 
 struct HttpCall {
   std::string host;
   std::uint16_t port = 0;
+  std::shared_ptr<TlsContext> tls;  // null: plaintext
   std::string method = "GET";
   std::string path = "/";
   std::string body;  // sent with Content-Type: application/json when not empty
@@ -35,9 +37,11 @@ struct HttpResponse {
   std::string_view header(std::string_view name) const;
 };
 // Errors: kNotFound   nobody listens at the address: nothing was sent
+//         kMismatch   no TLS with who listens there: nothing was looked at
 //         kIo         the connection ended before the reply was whole; a write may have been
-//         applied kBusy       timeout; likewise kMalformed, kTooLarge   what came back is not HTTP,
-//         or past 64 MiB
+//                     applied
+//         kBusy       timeout; likewise
+//         kMalformed, kTooLarge   what came back is not HTTP, or past 64 MiB
 using HttpCallback = std::move_only_function<void(Result<HttpResponse>)>;
 
 class HttpClient {

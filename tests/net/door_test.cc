@@ -240,7 +240,7 @@ TEST_CASE("door: a callback may destroy its own client") {
 TEST_CASE("door: what is neither HTTP/2 nor HTTP/1.1 is shown out") {
   Entrance at;
   RawClient client(at.loop, at.port);
-  client.stream->write("\x16\x03\x01\x02");  // a TLS hello
+  client.stream->write("\x05\x01\x00");  // SOCKS
   REQUIRE(run_until(at.loop, [&] { return client.closed; }));
   CHECK(client.heard.empty());
   CHECK(at.door->counts().protocol_errors == 1);
