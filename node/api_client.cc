@@ -1,7 +1,10 @@
 #include "node/api_client.h"
 
+#include <utility>
+
 #include "net/http_client.h"
 #include "net/json_api.h"
+#include "net/tls_refusal.h"
 #include "net/uv_loop.h"
 
 namespace capstan::node {
@@ -9,6 +12,7 @@ namespace {
 
 ApiAnswer::Failure failure_of(ErrorCode code) {
   if (code == ErrorCode::kNotFound) return ApiAnswer::Failure::kNobody;
+  if (code == ErrorCode::kMismatch) return ApiAnswer::Failure::kTls;
   if (code == ErrorCode::kMalformed) return ApiAnswer::Failure::kForeign;
   return ApiAnswer::Failure::kSilent;
 }
@@ -17,6 +21,11 @@ void take(ApiAnswer& into, const std::string& path, Result<net::HttpResponse> re
   if (!response) {
     into.failure = failure_of(response.error().code);
     into.why = response.error().context;
+    return;
+  }
+  if (response->status == 400 && response->body.starts_with(net::kTlsPortText)) {
+    into.failure = ApiAnswer::Failure::kTls;
+    into.why = net::kTlsPortText;
     return;
   }
   into.json = response->body;
@@ -42,12 +51,17 @@ void take(ApiAnswer& into, const std::string& path, Result<net::HttpResponse> re
 }  // namespace
 
 struct ApiClient::State {
+  State(Micros patience, std::shared_ptr<net::TlsContext> with)
+      : timeout(patience), tls(std::move(with)) {}
+
   Micros timeout;
+  std::shared_ptr<net::TlsContext> tls;
   net::Loop loop;
   std::unique_ptr<net::HttpClient> http = net::HttpClient::create(loop);
 };
 
-ApiClient::ApiClient(Micros timeout) : state_(std::make_unique<State>(timeout)) {}
+ApiClient::ApiClient(Micros timeout, std::shared_ptr<net::TlsContext> tls)
+    : state_(std::make_unique<State>(timeout, std::move(tls))) {}
 ApiClient::~ApiClient() = default;
 
 std::vector<ApiAnswer> ApiClient::ask_all(const std::vector<ApiCall>& calls) {
@@ -55,10 +69,17 @@ std::vector<ApiAnswer> ApiClient::ask_all(const std::vector<ApiCall>& calls) {
   std::size_t waiting = calls.size();
   for (std::size_t i = 0; i < calls.size(); ++i) {
     answers[i].at = calls[i].at;
+    if (calls[i].at.tls && !state_->tls) {
+      answers[i].failure = ApiAnswer::Failure::kTls;
+      answers[i].why = "it takes TLS only: use https:// in --endpoints";
+      --waiting;
+      continue;
+    }
     const Micros begin = net::Loop::clock().monotonic;
     net::HttpCall call;
     call.host = calls[i].at.host;
     call.port = static_cast<std::uint16_t>(calls[i].at.port);
+    if (calls[i].at.tls) call.tls = state_->tls;
     call.method = calls[i].method;
     call.path = calls[i].path;
     call.body = calls[i].body;

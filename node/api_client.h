@@ -13,8 +13,13 @@
 
 namespace capstan::node {
 
+// Where a node takes clients.
+struct Endpoint : HostPort {
+  bool tls = false;
+};
+
 struct ApiCall {
-  HostPort at;
+  Endpoint at;
   std::string method = "GET";
   std::string path;
   std::string body;
@@ -27,10 +32,12 @@ struct ApiAnswer {
     kNobody,   // nobody listens there: nothing was sent
     kSilent,   // sent, no answer in time or the connection broke: it may have been applied
     kForeign,  // what answers there is not Capstan
+    kTls,      // one side has TLS and the other not, or a certificate does not hold: nothing was
+               // looked at
   };
   Failure failure = Failure::kNone;
   std::string why;  // a sentence without the address
-  HostPort at;
+  Endpoint at;
   std::string json;  // as it came
   Reply reply;
   std::string write_id;
@@ -40,7 +47,8 @@ struct ApiAnswer {
 
 class ApiClient {
  public:
-  explicit ApiClient(Micros timeout);
+  // `tls` is for calls whose endpoint has it; without it (null) they fail.
+  explicit ApiClient(Micros timeout, std::shared_ptr<net::TlsContext> tls = nullptr);
   ~ApiClient();
 
   // All at once; answers in the order of the calls.

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "node/tls_flags.h"
+
 namespace capstan::node {
 namespace {
 
@@ -23,11 +25,16 @@ std::string with_newline(std::string text) {
   return text;
 }
 
-// HOST[:PORT], with or without http://.
-std::optional<HostPort> address_of(std::string text) {
-  if (text.starts_with("http://")) text.erase(0, 7);
+// HOST[:PORT], with http://, https://, or neither: then `tls` decides.
+std::optional<Endpoint> address_of(std::string text, bool tls = false) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!text.starts_with(scheme)) continue;
+    text.erase(0, scheme.size());
+    tls = scheme == "https://";
+    break;
+  }
   if (text.ends_with('/')) text.pop_back();
-  HostPort at{text, 2379};
+  Endpoint at{{text, 2379}, tls};
   const std::size_t bracket = text.rfind(']');
   const std::size_t colon = text.rfind(':');
   if (colon != std::string::npos && (bracket == std::string::npos || colon > bracket)) {
@@ -58,7 +65,13 @@ std::expected<Cli, int> Cli::open(std::string_view command, std::span<const std:
   const bool asks_all = command == "status" || command == "members" || command == "lab";
   const Micros patience =
       asks_all && !cli.flags_.has("timeout") ? kAskAllPatience : cli.flags_.micros("timeout");
-  cli.client_ = std::make_unique<ApiClient>(patience);
+  // The system's authorities are not read for nothing.
+  if (asks_for_tls(cli.flags_) || cli.flags_.text("endpoints").contains("https://")) {
+    auto tls = client_tls(cli.flags_);
+    if (!tls) return std::unexpected(cli.usage(tls.error().sentence));
+    cli.tls_ = std::move(*tls);
+  }
+  cli.client_ = std::make_unique<ApiClient>(patience, cli.tls_);
   return cli;
 }
 
@@ -75,14 +88,14 @@ int Cli::usage(const std::string& sentence) const {
   return kExitUsage;
 }
 
-std::optional<std::vector<HostPort>> Cli::endpoints(int* exit) const {
-  std::vector<HostPort> out;
+std::optional<std::vector<Endpoint>> Cli::endpoints(int* exit) const {
+  std::vector<Endpoint> out;
   std::string_view rest;
   const std::string text = flags_.text("endpoints");
   for (rest = text; !rest.empty();) {
     const std::string part{rest.substr(0, rest.find(','))};
     rest.remove_prefix(std::min(part.size() + 1, rest.size()));
-    const std::optional<HostPort> at = address_of(part);
+    const std::optional<Endpoint> at = address_of(part, asks_for_tls(flags_));
     if (!at) {
       *exit = usage("--endpoints: \"" + part + "\" is not HOST:PORT.");
       return std::nullopt;
@@ -96,12 +109,12 @@ std::optional<std::vector<HostPort>> Cli::endpoints(int* exit) const {
   return out;
 }
 
-std::optional<HostPort> Cli::client_address(const PeerStatus& member) {
+std::optional<Endpoint> Cli::client_address(const PeerStatus& member) {
   for (const std::string& url : member.client_urls) {
-    if (std::optional<HostPort> at = address_of(url)) {
+    if (std::optional<Endpoint> at = address_of(url)) {
       // a node that listens everywhere is found where its peers find it
       if (at->host == "0.0.0.0" || at->host == "::") {
-        const std::optional<HostPort> peer = address_of(member.peer_address);
+        const std::optional<Endpoint> peer = address_of(member.peer_address);
         if (peer) at->host = peer->host;
       }
       return at;
@@ -114,7 +127,7 @@ std::optional<std::vector<PeerStatus>> Cli::members(int* exit) {
   const auto all = endpoints(exit);
   if (!all) return std::nullopt;
   ApiAnswer answer;
-  for (const HostPort& at : *all) {
+  for (const Endpoint& at : *all) {
     answer = client_->ask({at, "GET", "/api/v1/members", ""});
     if (answer.failure != ApiAnswer::Failure::kNone) continue;
     if (auto* result = std::get_if<MembersResult>(&answer.reply.body)) {
@@ -127,7 +140,7 @@ std::optional<std::vector<PeerStatus>> Cli::members(int* exit) {
 
 std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& path,
                                   const std::string& body, int* exit) {
-  std::vector<HostPort> targets;
+  std::vector<Endpoint> targets;
   if (flags_.has("node")) {
     const std::string name = flags_.text("node");
     const auto list = members(exit);
@@ -139,7 +152,7 @@ std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& 
       *exit = usage("no member is called " + name + "; there are " + listed(names) + ".");
       return std::nullopt;
     }
-    const std::optional<HostPort> at = client_address(*found);
+    const std::optional<Endpoint> at = client_address(*found);
     if (!at) {
       *exit = usage("nobody has said yet where " + name + " takes clients; use --endpoints.");
       return std::nullopt;
@@ -152,10 +165,13 @@ std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& 
   }
   const bool is_write = method == "POST";
   ApiAnswer answer;
-  for (const HostPort& at : targets) {
+  for (const Endpoint& at : targets) {
     answer = client_->ask({at, method, path, body});
     // only where surely nothing was sent may the next one be tried
-    if (answer.failure != ApiAnswer::Failure::kNobody) break;
+    if (answer.failure != ApiAnswer::Failure::kNobody &&
+        answer.failure != ApiAnswer::Failure::kTls) {
+      break;
+    }
   }
   if (answer.failure == ApiAnswer::Failure::kNone) return answer;
   *exit = unreachable(answer, is_write);
@@ -173,6 +189,9 @@ int Cli::unreachable(const ApiAnswer& answer, bool is_write) const {
     case ApiAnswer::Failure::kNobody:
       reply.detail = "nobody answers at " + where + " (" + answer.why +
                      "). Nothing was sent. Is a node running there? Try --endpoints=HOST:PORT.";
+      break;
+    case ApiAnswer::Failure::kTls:
+      reply.detail = where + ": " + answer.why + ". Nothing was sent.";
       break;
     case ApiAnswer::Failure::kForeign:
       reply.detail = "what answers at " + where + " is not a Capstan node: " + answer.why + ".";
@@ -211,12 +230,12 @@ std::string Cli::elsewhere(const ApiAnswer& answer) {
   std::vector<ApiCall> calls;
   std::vector<std::string> names;
   for (const PeerStatus& peer : result->peers) {
-    const std::optional<HostPort> at = client_address(peer);
+    const std::optional<Endpoint> at = client_address(peer);
     if (peer.self || peer.reachable || !at) continue;
     calls.push_back({*at, "GET", "/api/v1/status", ""});
     names.push_back(peer.name);
   }
-  const std::vector<ApiAnswer> theirs = ApiClient(kElsewhereWait).ask_all(calls);
+  const std::vector<ApiAnswer> theirs = ApiClient(kElsewhereWait, tls_).ask_all(calls);
   std::string silent;
   for (std::size_t i = 0; i < theirs.size(); ++i) {
     const auto* other = std::get_if<StatusResult>(&theirs[i].reply.body);

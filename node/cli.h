@@ -34,7 +34,7 @@ class Cli {
   // Every configured member as the first endpoint that answers knows them.
   std::optional<std::vector<PeerStatus>> members(int* exit);
   // Where a member takes clients; nullopt when it has not said.
-  static std::optional<HostPort> client_address(const PeerStatus& member);
+  static std::optional<Endpoint> client_address(const PeerStatus& member);
 
   // stdout, and whether it is to be spoken at all.
   void print(const std::string& text) const;
@@ -53,12 +53,13 @@ class Cli {
 
  private:
   Cli() = default;
-  std::optional<std::vector<HostPort>> endpoints(int* exit) const;
+  std::optional<std::vector<Endpoint>> endpoints(int* exit) const;
   // The way out of a refusal for want of a quorum, as a sentence; empty: none is known.
   std::string elsewhere(const ApiAnswer& answer);
 
   std::string command_;
   Parsed flags_;
+  std::shared_ptr<net::TlsContext> tls_;
   std::unique_ptr<ApiClient> client_;
   Ink out_, err_;
 };

@@ -18,6 +18,8 @@ std::string short_failure(const ApiAnswer& answer) {
       return "nobody there";
     case ApiAnswer::Failure::kForeign:
       return "not Capstan";
+    case ApiAnswer::Failure::kTls:
+      return "no TLS";
     default:
       return "no answer";
   }
@@ -26,7 +28,7 @@ std::string short_failure(const ApiAnswer& answer) {
 // Every member of the cluster, each asked at its own address.
 struct Asked {
   PeerStatus member;
-  std::optional<HostPort> at;
+  std::optional<Endpoint> at;
   ApiAnswer answer;
 };
 

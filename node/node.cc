@@ -182,6 +182,7 @@ Status Node::Parts::open_ports() {
 
   net::DoorOptions front;
   front.mode = config.mode;
+  front.tls = config.client_tls;
   for (const HostPort& at : config.listen_client) {
     front.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }
@@ -205,14 +206,15 @@ std::string Node::ready_line() const {
   const Parts& p = *parts_;
   std::string line = "capstan " + std::string(kVersion) + " " + p.config.name + " " +
                      std::string(to_text(p.config.mode)) + " ready: clients";
-  const auto add = [&](const std::vector<HostPort>& asked, const std::vector<std::uint16_t>& got) {
+  const auto add = [&](const std::vector<HostPort>& asked, const std::vector<std::uint16_t>& got,
+                       bool tls) {
     for (std::size_t i = 0; i < asked.size(); ++i) {
-      line += " http://" + node::to_text({asked[i].host, got[i]}) + ",";
+      line += (tls ? " https://" : " http://") + node::to_text({asked[i].host, got[i]}) + ",";
     }
   };
-  add(p.config.listen_client, p.door->ports());
+  add(p.config.listen_client, p.door->ports(), p.config.client_tls != nullptr);
   line += " peers";
-  add(p.config.listen_peer, p.peers->listen_ports());
+  add(p.config.listen_peer, p.peers->listen_ports(), false);
   line += " data " + p.config.data_dir;
   if (p.config.lab) line += ", lab faults allowed";
   return line;

@@ -284,6 +284,9 @@ std::string Node::Parts::metrics_text() {
             number(front.open_grpc));
   out.gauge("capstan_client_connections", "Open client connections.", label("protocol", "http"),
             number(front.open_http));
+  out.counter("capstan_tls_refused_total",
+              "Client connections ended because TLS failed, or one side had none.", "",
+              number(front.tls_refused));
   grpc_metrics(out, front);
   process_metrics(out, started);
   return out.take();

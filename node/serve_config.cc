@@ -6,11 +6,12 @@
 
 #include "core/hash.h"
 #include "core/limits.h"
+#include "node/tls_flags.h"
 
 namespace capstan::node {
 namespace {
 
-constexpr int kClientPort = 2379;
+constexpr int kDefaultClientPort = 2379;
 
 template <class T>
 using Checked = std::expected<T, UsageError>;
@@ -81,17 +82,33 @@ Checked<HostPort> parse_address(std::string_view flag, std::string_view text, in
   return out;
 }
 
-// http://HOST:PORT as etcd writes it.
-Checked<HostPort> parse_url(std::string_view flag, std::string_view url) {
-  if (url.starts_with("https://")) {
-    return wrong("--" + std::string(flag) + ": " + std::string(url) +
-                 " asks for TLS, which this build does not have; write http://.");
+// What the URLs of a port must begin with, and the flags that decide it.
+struct Scheme {
+  bool tls;
+  std::string_view port;  // kClientPort, kPeerPort
+  std::string text() const { return tls ? "https://" : "http://"; }
+  std::string flag(std::string_view name) const {
+    return "--" + std::string(port) + std::string(name);
   }
-  if (!url.starts_with("http://")) {
-    return wrong("--" + std::string(flag) + ": \"" + std::string(url) +
-                 "\" is not a URL; write http://HOST:PORT.");
+};
+
+// http://HOST:PORT or https://HOST:PORT as etcd writes it.
+Checked<HostPort> parse_url(std::string_view flag, std::string_view url, const Scheme& scheme) {
+  const std::string what = "--" + std::string(flag) + ": ";
+  const bool secure = url.starts_with("https://");
+  if (!secure && !url.starts_with("http://")) {
+    return wrong(what + "\"" + std::string(url) + "\" is not a URL; write " + scheme.text() +
+                 "HOST:PORT.");
   }
-  std::string_view rest = url.substr(7);
+  if (secure && !scheme.tls) {
+    return wrong(what + std::string(url) + " asks for TLS; give " + scheme.flag("cert-file") +
+                 " and " + scheme.flag("key-file") + ", or write http://.");
+  }
+  if (!secure && scheme.tls) {
+    return wrong(what + std::string(url) + " is plaintext, but " + scheme.flag("cert-file") +
+                 " makes the port TLS; write https://, or leave the certificate out.");
+  }
+  std::string_view rest = url.substr(scheme.text().size());
   if (rest.ends_with('/')) rest.remove_suffix(1);
   Checked<HostPort> address = parse_address(flag, rest, -1);
   if (address && address->port < 0) {
@@ -100,18 +117,22 @@ Checked<HostPort> parse_url(std::string_view flag, std::string_view url) {
   return address;
 }
 
-Checked<std::vector<HostPort>> parse_urls(std::string_view flag, const std::string& text) {
+// What was said of `flag`, or its default, whose scheme follows the port's.
+Checked<std::vector<HostPort>> parse_urls(const std::string& flag, const Parsed& parsed,
+                                          const Scheme& scheme) {
+  std::string text = parsed.text(flag);
+  if (!parsed.has(flag) && text.starts_with("http://")) text.replace(0, 7, scheme.text());
   std::vector<HostPort> out;
   for (const std::string& url : split(text, ',')) {
-    Checked<HostPort> address = parse_url(flag, url);
+    Checked<HostPort> address = parse_url(flag, url, scheme);
     if (!address) return std::unexpected(address.error());
     out.push_back(*address);
   }
-  if (out.empty()) return wrong("--" + std::string(flag) + " names no address.");
+  if (out.empty()) return wrong("--" + flag + " names no address.");
   for (std::size_t i = 0; i < out.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (out[i].port != 0 && normal(out[i]) == normal(out[j])) {
-        return wrong("--" + std::string(flag) + " lists " + to_text(normal(out[i])) + " twice" +
+        return wrong("--" + flag + " lists " + to_text(normal(out[i])) + " twice" +
                      spelling_note(text) + ".");
       }
     }
@@ -134,7 +155,7 @@ std::string names_of(const std::vector<ConfiguredMember>& members) {
 
 // ---- The list of members ------------------------------------------------------------------------
 
-Checked<std::vector<ConfiguredMember>> parse_join(const std::string& text) {
+Checked<std::vector<ConfiguredMember>> parse_join(const std::string& text, const Scheme& clients) {
   std::vector<ConfiguredMember> members;
   for (const std::string& part : split(text, ',')) {
     const std::size_t equals = part.find('=');
@@ -142,26 +163,27 @@ Checked<std::vector<ConfiguredMember>> parse_join(const std::string& text) {
     ConfiguredMember member;
     member.name = equals == std::string::npos ? "n" + std::to_string(members.size() + 1)
                                               : part.substr(0, equals);
-    Checked<HostPort> client = parse_address("join", address, kClientPort);
+    Checked<HostPort> client = parse_address("join", address, kDefaultClientPort);
     if (!client) return std::unexpected(client.error());
     if (client->port == 0 || client->port == 65535) {
       return wrong("--join: \"" + part + "\" needs a client port between 1 and 65534.");
     }
-    member.client_urls = {"http://" + to_text(*client)};
+    member.client_urls = {clients.text() + to_text(*client)};
     member.peer = {client->host, client->port + 1};
     members.push_back(std::move(member));
   }
   return members;
 }
 
-Checked<std::vector<ConfiguredMember>> parse_initial_cluster(const std::string& text) {
+Checked<std::vector<ConfiguredMember>> parse_initial_cluster(const std::string& text,
+                                                             const Scheme& peers) {
   std::vector<ConfiguredMember> members;
   for (const std::string& part : split(text, ',')) {
     const std::size_t equals = part.find('=');
     if (equals == std::string::npos) {
       return wrong("--initial-cluster: \"" + part + "\" is not NAME=URL.");
     }
-    Checked<HostPort> peer = parse_url("initial-cluster", part.substr(equals + 1));
+    Checked<HostPort> peer = parse_url("initial-cluster", part.substr(equals + 1), peers);
     if (!peer) return std::unexpected(peer.error());
     members.push_back({.id = {}, .name = part.substr(0, equals), .peer = *peer, .client_urls = {}});
   }
@@ -268,7 +290,13 @@ Checked<const ConfiguredMember*> self_in_join(ServeConfig& config, const Parsed&
                " or --listen=HOST:PORT.");
 }
 
+Scheme client_scheme(const ServeConfig& config) {
+  return {config.client_tls != nullptr, kClientPort};
+}
+Scheme peer_scheme(const ServeConfig&) { return {false, kPeerPort}; }
+
 std::expected<void, UsageError> short_form(const Parsed& parsed, ServeConfig& config) {
+  const Scheme clients = client_scheme(config);
   for (const char* flag : {"listen-client-urls", "advertise-client-urls", "listen-peer-urls",
                            "initial-advertise-peer-urls", "initial-cluster"}) {
     if (parsed.source(flag) == Source::kFlag) {
@@ -278,13 +306,13 @@ std::expected<void, UsageError> short_form(const Parsed& parsed, ServeConfig& co
   }
   std::optional<HostPort> listen;
   if (parsed.has("listen")) {
-    Checked<HostPort> address = parse_address("listen", parsed.text("listen"), kClientPort);
+    Checked<HostPort> address = parse_address("listen", parsed.text("listen"), kDefaultClientPort);
     if (!address) return std::unexpected(address.error());
     listen = *address;
   }
   if (parsed.has("join")) {
     const std::string text = parsed.text("join");
-    Checked<std::vector<ConfiguredMember>> members = parse_join(text);
+    Checked<std::vector<ConfiguredMember>> members = parse_join(text, clients);
     if (!members) return std::unexpected(members.error());
     config.members = std::move(*members);
     if (auto ok = check_members("join", text, config.members, -1); !ok) return ok;
@@ -294,7 +322,7 @@ std::expected<void, UsageError> short_form(const Parsed& parsed, ServeConfig& co
     config.members = {{.id = {},
                        .name = name,
                        .peer = {own.host, own.port == 0 ? 0 : own.port + 1},
-                       .client_urls = {"http://" + to_text(own)}}};
+                       .client_urls = {clients.text() + to_text(own)}}};
     if (!valid_name(name)) return wrong("--name=" + name + " is no name.");
   }
   Checked<const ConfiguredMember*> self = self_in_join(config, parsed, listen);
@@ -316,9 +344,10 @@ std::expected<void, UsageError> short_form(const Parsed& parsed, ServeConfig& co
 // ---- etcd's form --------------------------------------------------------------------------------
 
 std::expected<void, UsageError> long_form(const Parsed& parsed, ServeConfig& config) {
-  auto clients = parse_urls("listen-client-urls", parsed.text("listen-client-urls"));
+  const Scheme client_urls = client_scheme(config), peer_urls = peer_scheme(config);
+  auto clients = parse_urls("listen-client-urls", parsed, client_urls);
   if (!clients) return std::unexpected(clients.error());
-  auto peers = parse_urls("listen-peer-urls", parsed.text("listen-peer-urls"));
+  auto peers = parse_urls("listen-peer-urls", parsed, peer_urls);
   if (!peers) return std::unexpected(peers.error());
   config.listen_client = std::move(*clients);
   config.listen_peer = std::move(*peers);
@@ -331,21 +360,20 @@ std::expected<void, UsageError> long_form(const Parsed& parsed, ServeConfig& con
     }
   }
 
-  const std::string advertised = parsed.text("advertise-client-urls");
-  if (!advertised.empty()) {
-    auto urls = parse_urls("advertise-client-urls", advertised);
+  std::vector<HostPort> advertised = config.listen_client;
+  if (parsed.has("advertise-client-urls")) {
+    auto urls = parse_urls("advertise-client-urls", parsed, client_urls);
     if (!urls) return std::unexpected(urls.error());
-    for (const HostPort& url : *urls) config.advertise_client.push_back("http://" + to_text(url));
-  } else {
-    for (const HostPort& url : config.listen_client) {
-      config.advertise_client.push_back("http://" + to_text(url));
-    }
+    advertised = std::move(*urls);
+  }
+  for (const HostPort& url : advertised) {
+    config.advertise_client.push_back(client_urls.text() + to_text(url));
   }
 
   std::vector<HostPort> advertise_peer = config.listen_peer;
-  const std::string peer_urls = parsed.text("initial-advertise-peer-urls");
-  if (!peer_urls.empty()) {
-    auto urls = parse_urls("initial-advertise-peer-urls", peer_urls);
+  const bool advertises_peer = parsed.has("initial-advertise-peer-urls");
+  if (advertises_peer) {
+    auto urls = parse_urls("initial-advertise-peer-urls", parsed, peer_urls);
     if (!urls) return std::unexpected(urls.error());
     advertise_peer = std::move(*urls);
   }
@@ -363,7 +391,7 @@ std::expected<void, UsageError> long_form(const Parsed& parsed, ServeConfig& con
         {.id = {}, .name = config.name, .peer = advertise_peer.front(), .client_urls = {}}};
     return {};
   }
-  Checked<std::vector<ConfiguredMember>> members = parse_initial_cluster(list);
+  Checked<std::vector<ConfiguredMember>> members = parse_initial_cluster(list, peer_urls);
   if (!members) return std::unexpected(members.error());
   config.members = std::move(*members);
   if (auto ok = check_members("initial-cluster", list, config.members, 0); !ok) return ok;
@@ -374,10 +402,10 @@ std::expected<void, UsageError> long_form(const Parsed& parsed, ServeConfig& con
   }
   const auto same = [&](const HostPort& url) { return normal(url) == normal(self->peer); };
   if (std::ranges::none_of(advertise_peer, same)) {
-    return wrong("--initial-cluster has " + config.name + " at http://" + to_text(self->peer) +
-                 ", but " +
-                 (peer_urls.empty() ? "--listen-peer-urls" : "--initial-advertise-peer-urls") +
-                 " says http://" + to_text(advertise_peer.front()) + "; make them equal.");
+    return wrong(
+        "--initial-cluster has " + config.name + " at " + peer_urls.text() + to_text(self->peer) +
+        ", but " + (advertises_peer ? "--initial-advertise-peer-urls" : "--listen-peer-urls") +
+        " says " + peer_urls.text() + to_text(advertise_peer.front()) + "; make them equal.");
   }
   return {};
 }
@@ -592,6 +620,9 @@ std::expected<ServeConfig, UsageError> serve_config(const Parsed& parsed) {
   }
   if (auto ok = read_choices(parsed, config); !ok) return std::unexpected(ok.error());
   if (auto ok = read_numbers(parsed, config); !ok) return std::unexpected(ok.error());
+  auto client_tls = port_tls(parsed, kClientPort);
+  if (!client_tls) return std::unexpected(client_tls.error());
+  config.client_tls = std::move(*client_tls);
   const bool is_short = parsed.has("listen") || parsed.has("join");
   if (auto ok = is_short ? short_form(parsed, config) : long_form(parsed, config); !ok) {
     return std::unexpected(ok.error());

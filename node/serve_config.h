@@ -4,9 +4,11 @@
 // Two ways to say it. Short: --listen=HOST[:PORT] and --join=[NAME=]HOST[:PORT],... with every
 // member, the same on every node; a member without a name is called n1, n2, ... by its place in the
 // list; the peer port is the client port plus one. Long: etcd's flags. One run uses one of the two.
+// A port is TLS if its certificate is given; URLs must say the same.
 #pragma once
 
 #include <expected>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "core/engine.h"
 #include "core/trace.h"
 #include "core/types.h"
+#include "net/tls_context.h"
 #include "node/options.h"
 
 namespace capstan::node {
@@ -39,8 +42,9 @@ struct ServeConfig {
   std::string data_dir;
   std::vector<HostPort> listen_client;
   std::vector<HostPort> listen_peer;
-  std::vector<std::string> advertise_client;  // URLs
-  std::vector<ConfiguredMember> members;      // as listed, itself included
+  std::vector<std::string> advertise_client;    // URLs
+  std::shared_ptr<net::TlsContext> client_tls;  // of the client port; null: plaintext
+  std::vector<ConfiguredMember> members;        // as listed, itself included
   std::string token;
   ClusterId cluster;  // of the token and the sorted names
   MemberId self;

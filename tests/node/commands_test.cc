@@ -66,8 +66,14 @@ Flags
   --keys-only                 keys without their values
   --limit=N                   at most N keys (0: all) (default: 0)
   --rev=REVISION              as of an earlier revision (cp) (default: 0)
-  --endpoints=HOST:PORT,...   addresses of nodes; the first that answers is
-                              asked (default: 127.0.0.1:2379)
+  --endpoints=HOST:PORT,...   addresses of nodes, https:// before those with
+                              TLS; the first that answers is asked (default:
+                              127.0.0.1:2379)
+  --cacert=FILE               for https://: whose certificates nodes must show,
+                              in PEM (default: the system's)
+  --cert=FILE                 for https://: the certificate to show
+  --key=FILE                  the key of --cert
+  --insecure-skip-tls-verify  for https://: take any certificate; for tests only
   --node=NAME                 ask this member (looked up in the members list)
   --timeout=TIME              give up waiting for an answer; longer than the
                               server's own limit (default: 5s)

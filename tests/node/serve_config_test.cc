@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/certificates.h"
+#include "tests/support/temp_dir.h"
+
 namespace capstan::node {
 namespace {
 
@@ -167,8 +170,26 @@ TEST_CASE("serve: every contradiction a node can see by itself gets its sentence
        "http://127.0.0.1:2380; make them equal."},
       {{"--listen-client-urls=https://127.0.0.1:1"},
        "cp",
-       "--listen-client-urls: https://127.0.0.1:1 asks for TLS, which this build does not have; "
+       "--listen-client-urls: https://127.0.0.1:1 asks for TLS; give --cert-file and --key-file, "
+       "or "
        "write http://."},
+      {{"--cert-file=c.pem"}, "cp", "--cert-file is given without --key-file; TLS needs both."},
+      {{"--key-file=c.key"}, "cp", "--key-file is given without --cert-file; TLS needs both."},
+      {{"--trusted-ca-file=ca.pem"},
+       "cp",
+       "--trusted-ca-file asks others for certificates, which only a port with TLS can; give "
+       "--cert-file and --key-file as well, or leave it out."},
+      {{"--client-cert-auth"},
+       "cp",
+       "--client-cert-auth asks others for certificates, which only a port with TLS can; give "
+       "--cert-file and --key-file as well, or leave it out."},
+      {{"--client-cert-auth", "--cert-file=c.pem", "--key-file=c.key"},
+       "cp",
+       "--client-cert-auth does not say whose certificates to take; give --trusted-ca-file=FILE as "
+       "well."},
+      {{"--cert-file=/no/c.pem", "--key-file=/no/c.key"},
+       "cp",
+       "--cert-file=/no/c.pem cannot be read: No such file or directory."},
       {{"--listen-client-urls=127.0.0.1:1"},
        "cp",
        "--listen-client-urls: \"127.0.0.1:1\" is not a URL; write http://HOST:PORT."},
@@ -200,6 +221,35 @@ TEST_CASE("serve: every contradiction a node can see by itself gets its sentence
     REQUIRE(!config);
     CHECK(config.error().sentence == row.sentence);
   }
+}
+
+TEST_CASE(
+    "serve: a certificate makes the client port TLS, in both forms, and its URLs must agree") {
+  const test::TempDir directory;
+  test::Authority("authority").issue(directory / "c.pem", directory / "c.key");
+  const std::string cert = "--cert-file=" + (directory / "c.pem");
+  const std::string key = "--key-file=" + (directory / "c.key");
+  const auto brief = configured({cert, key, "--name=n1", "--join=127.0.0.1:1000,127.0.0.1:1002"});
+  REQUIRE(brief);
+  CHECK(brief->client_tls != nullptr);
+  CHECK(brief->advertise_client.at(0) == "https://127.0.0.1:1000");
+  CHECK(brief->members[1].client_urls.at(0) == "https://127.0.0.1:1002");
+  const auto bare = configured({cert, key});
+  REQUIRE(bare);
+  CHECK(bare->advertise_client.at(0) == "https://127.0.0.1:2379");
+  const auto etcd = configured({cert, key, "--listen-client-urls=https://127.0.0.1:1"});
+  REQUIRE(etcd);
+  CHECK(etcd->advertise_client.at(0) == "https://127.0.0.1:1");
+  const auto mixed =
+      configured({cert, key, "--listen-client-urls=https://127.0.0.1:1,http://127.0.0.1:2"});
+  REQUIRE(!mixed);
+  CHECK(
+      mixed.error().sentence ==
+      "--listen-client-urls: http://127.0.0.1:2 is plaintext, but --cert-file makes the port TLS; "
+      "write https://, or leave the certificate out.");
+  const auto advertised = configured({cert, key, "--advertise-client-urls=http://10.0.0.1:2379"});
+  REQUIRE(!advertised);
+  CHECK(advertised.error().sentence.find("is plaintext, but --cert-file") != std::string::npos);
 }
 
 TEST_CASE(
