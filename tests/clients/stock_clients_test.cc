@@ -1,26 +1,21 @@
 // Stock clients, unmodified, against the real front door with a node of one map behind it: Debian's
 // etcdctl, python3-etcd3 and curl. Skipped, with the reason, where a tool is not installed.
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
-#include <filesystem>
 #include <latch>
 #include <thread>
 
 #include "net/door.h"
 #include "net/uv_loop.h"
 #include "tests/support/fake_handler.h"
+#include "tests/support/shell.h"
 
 namespace capstan::net {
 
-namespace {
+using test::installed;
+using test::Said;
 
-struct Outcome {
-  std::string out;  // stdout and stderr
-  int code = -1;
-};
+namespace {
 
 // A door on a loop and thread of its own, while the test waits for child processes.
 class Server {
@@ -31,21 +26,12 @@ class Server {
     thread_.join();
   }
 
-  Outcome run(std::string command) const {
+  Said run(std::string command) const {
     const std::string address = "127.0.0.1:" + std::to_string(port_);
     for (std::size_t at; (at = command.find("@")) != std::string::npos;) {
       command.replace(at, 1, address);
     }
-    Outcome outcome;
-    FILE* pipe = popen(("{ " + command + "\n} 2>&1").c_str(), "r");
-    REQUIRE(pipe != nullptr);
-    std::array<char, 4096> buffer;
-    for (std::size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-      outcome.out.append(buffer.data(), n);
-    }
-    const int status = pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return outcome;
+    return test::run_line(command);
   }
   // Runs `change` on the loop thread and waits for it.
   void with_handler(const std::function<void(test::FakeHandler&)>& change) {
@@ -78,12 +64,6 @@ class Server {
   std::thread thread_;
 };
 
-bool installed(const char* path) {
-  if (std::filesystem::exists(path)) return true;
-  MESSAGE("skipped: " << path << " is not installed");
-  return false;
-}
-
 const std::string kEtcdctl = "ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=@ ";
 
 }  // namespace
@@ -111,8 +91,8 @@ TEST_CASE("clients: etcdctl runs transactions") {
   if (!installed("/usr/bin/etcdctl")) return;
   const Server server;
   server.run(kEtcdctl + "put k v");
-  const Outcome txn = server.run(
-      R"(printf 'version("k") = "1"\n\nput a b\nget a\n\nget k\n\n' | )" + kEtcdctl + "txn");
+  const Said txn = server.run(R"(printf 'version("k") = "1"\n\nput a b\nget a\n\nget k\n\n' | )" +
+                              kEtcdctl + "txn");
   CHECK(txn.code == 0);
   CHECK(txn.out == "SUCCESS\n\nOK\n\na\nb\n");
 }
@@ -123,7 +103,7 @@ TEST_CASE("clients: etcdctl shows status, health and members") {
   const std::string status = server.run(kEtcdctl + "endpoint status -w table").out;
   CHECK(status.find("8e9e05c52164694d |  3.4.23 |") != std::string::npos);
   CHECK(status.find("true") != std::string::npos);  // IS LEADER
-  const Outcome health = server.run(kEtcdctl + "endpoint health");
+  const Said health = server.run(kEtcdctl + "endpoint health");
   CHECK(health.code == 0);
   CHECK(health.out.find("is healthy: successfully committed proposal") != std::string::npos);
   const std::string members = server.run(kEtcdctl + "member list").out;
@@ -138,10 +118,10 @@ TEST_CASE("clients: etcdctl asks endpoints that are written as URLs") {
   if (!installed("/usr/bin/etcdctl")) return;
   const Server server;
   const std::string etcdctl = "ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=http://@ ";
-  const Outcome status = server.run(etcdctl + "endpoint status");
+  const Said status = server.run(etcdctl + "endpoint status");
   CHECK(status.code == 0);
   CHECK(status.out.starts_with("http://127.0.0.1:"));
-  const Outcome health = server.run(etcdctl + "endpoint health");
+  const Said health = server.run(etcdctl + "endpoint health");
   CHECK(health.code == 0);
   CHECK(health.out.find("is healthy: successfully committed proposal") != std::string::npos);
   CHECK(server.run(etcdctl + "put k v").out == "OK\n");
@@ -153,7 +133,7 @@ TEST_CASE("clients: etcdctl names the error and ends with 1") {
   server.with_handler([](test::FakeHandler& handler) {
     handler.forced = refused(Reason::kNotInAp, "Compares have no honest meaning in AP mode.");
   });
-  const Outcome refused = server.run(kEtcdctl + "put k v");
+  const Said refused = server.run(kEtcdctl + "put k v");
   CHECK(refused.code == 1);
   CHECK(refused.out.find("code = FailedPrecondition desc = Compares have no honest meaning") !=
         std::string::npos);
@@ -169,7 +149,7 @@ TEST_CASE("clients: etcdctl is told what a node does not do, and the way out") {
   for (const Mode mode : {Mode::kCp, Mode::kAp}) {
     const Server server(mode);
     const auto refused = [&](const std::string& command, const std::string& words) {
-      const Outcome got = server.run("timeout 10 sh -c \"" + kEtcdctl + command + "\"");
+      const Said got = server.run("timeout 10 sh -c \"" + kEtcdctl + command + "\"");
       CAPTURE(got.out);
       CHECK(got.code != 0);
       CHECK(got.out.find(words) != std::string::npos);
@@ -190,10 +170,10 @@ TEST_CASE("clients: etcdctl moves a value of a megabyte") {
 TEST_CASE("clients: python3-etcd3 does its basic work") {
   if (!installed("/usr/lib/python3/dist-packages/etcd3/__init__.py")) return;
   const Server server;
-  const Outcome got = server.run(R"(/usr/bin/python3 - <<'END'
+  const Said got = server.run(R"(/usr/bin/python3 - <<'END'
 import etcd3
 c = etcd3.client(host='127.0.0.1', port=)" +
-                                 std::to_string(server.port()) + R"()
+                              std::to_string(server.port()) + R"()
 c.put('k', 'v')
 value, meta = c.get('k')
 print(value, meta.version, meta.mod_revision)

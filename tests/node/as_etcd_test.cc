@@ -2,9 +2,6 @@
 // real etcd: what its users see must not differ.
 #include <doctest/doctest.h>
 
-#include <array>
-#include <cstdio>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +9,7 @@
 #include "tests/support/free_ports.h"
 
 namespace capstan::node {
+
 namespace {
 
 // A store under test: where to ask, in turns.
@@ -27,18 +25,9 @@ std::string placed(std::string line, const std::string& address) {
 
 const std::string kEtcdctl = "env ETCDCTL_API=3 /usr/bin/etcdctl --endpoints=@ ";
 
-// What a line says, on both outputs, without the lines of etcdctl's own log.
+// What a line says, without the lines of etcdctl's own log.
 std::string said_by(const std::string& address, const std::string& line) {
-  const std::string command = "{ " + placed(line, address) + "\n} 2>&1 | grep -v '^{\"level\"'";
-  FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string out;
-  std::array<char, 4096> buffer;
-  for (std::size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    out.append(buffer.data(), n);
-  }
-  pclose(pipe);
-  return out;
+  return test::said_by("{ " + placed(line, address) + "\n} 2>&1 | grep -v '^{\"level\"'");
 }
 
 struct Line {

@@ -97,12 +97,6 @@ void read_both(const Child& child, std::string& out, std::string& err) {
 
 }  // namespace
 
-bool installed(const char* path) {
-  if (fs::exists(path)) return true;
-  MESSAGE("skipped: " << path << " is not installed");
-  return false;
-}
-
 Beside::Beside(const std::string& command) : file_(directory_.path() + "/said") {
   const std::string line = "exec >" + file_ + " 2>&1; exec " + command;
   const pid_t parent = getpid();

@@ -9,9 +9,13 @@
 #include <vector>
 
 #include "core/types.h"
+#include "tests/support/shell.h"
 #include "tests/support/temp_dir.h"
 
 namespace capstan::node {
+
+using test::installed;
+using test::said_by;
 
 // build/capstan, beside the directory of this test program.
 std::string capstan_program();
@@ -23,9 +27,6 @@ struct RunResult {
 // Runs the program to its end.
 RunResult run_capstan(std::vector<std::string> args,
                       std::vector<std::string> environment = {"NO_COLOR=1"});
-
-// A tool the test needs; says that it is skipped if it is not there.
-bool installed(const char* path);
 
 // A line of the shell that runs beside the test, killed with it; what it has said so far.
 class Beside {

@@ -1,9 +1,8 @@
 // Real nodes whose ports are TLS, and who talks to them: our own commands, curl, etcdctl, etcd3.
 #include <doctest/doctest.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,19 +16,6 @@ namespace {
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
-}
-
-// What a line of the shell says, on both outputs.
-std::string said_by(const std::string& line) {
-  FILE* pipe = popen(("{ " + line + "\n} 2>&1").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string out;
-  std::array<char, 4096> buffer;
-  for (std::size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    out.append(buffer.data(), n);
-  }
-  pclose(pipe);
-  return out;
 }
 
 // An authority, a certificate for this machine and one for a client.
