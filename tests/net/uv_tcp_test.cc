@@ -2,90 +2,50 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "core/random.h"
-#include "net/uv_loop.h"
-#include "tests/support/loop_until.h"
+#include "net/uv_timer.h"
+#include "tests/net/stream_pair.h"
 
 namespace capstan::net {
 namespace {
 
+using namespace stream_test;
 using test::run_until;
 
-struct End : StreamEvents {
-  void on_connect() override { connected = true; }
-  void on_bytes(ByteView bytes) override {
-    got.append(bytes);
-    ++reads;
-    if (then) then(bytes);
-  }
-  void on_close(CloseReason reason, const std::string& text) override {
-    CHECK(!why.has_value());  // once
-    why = reason;
-    why_text = text;
-  }
-  void on_drained() override { ++drained; }
+// ---- Plain or encrypted -------------------------------------------------------------------------
 
-  bool connected = false;
-  std::string got;
-  int reads = 0;
-  int drained = 0;
-  std::optional<CloseReason> why;
-  std::string why_text;
-  std::function<void(ByteView)> then;
-};
-
-// A loop, a listener, and one connection through it.
-struct Pair {
-  Pair() {
-    auto opened = TcpListener::listen(loop, "127.0.0.1", 0, [this](std::unique_ptr<TcpStream> s) {
-      server = std::move(s);
-      server->set_events(server_end);
-    });
-    REQUIRE(opened);
-    listener = std::move(*opened);
-    client = TcpStream::connect(loop, "127.0.0.1", listener->port(), client_end);
-    REQUIRE(run_until(loop, [&] { return server && client_end.connected; }));
-  }
-  bool until(const std::function<bool()>& holds) { return run_until(loop, holds); }
-
-  Loop loop;
-  End client_end, server_end;
-  std::unique_ptr<TcpListener> listener;
-  std::unique_ptr<TcpStream> client, server;
-};
-
-std::string pattern(std::size_t size, std::uint64_t seed) {
-  Rng rng(seed);
-  std::string out(size, '\0');
-  for (char& c : out) c = static_cast<char>(rng.next());
-  return out;
-}
-
-TEST_CASE("tcp: bytes of every size arrive in order, small, large and shared ones mixed") {
-  Pair pair;
-  std::string sent;
+TEST_CASE_TEMPLATE("stream: bytes of every size arrive in order, both ways", Kind, Plain,
+                   Encrypted) {
+  Kind pair;
+  std::string sent, back;
   Rng rng(7);
   for (int i = 0; i < 400; ++i) {
     const std::string bytes = pattern(rng.below(i % 20 == 0 ? 200'000 : 3'000), rng.next());
     sent += bytes;
+    back += bytes.substr(0, 100);
+    pair.server->write(ByteView(bytes).substr(0, 100));
     if (i % 3 == 0) pair.client->write(ByteView(bytes));
     if (i % 3 == 1) pair.client->write(std::string(bytes));
     if (i % 3 == 2) pair.client->write(shared_bytes(bytes));
   }
-  REQUIRE(pair.until([&] { return pair.server_end.got.size() >= sent.size(); }));
+  REQUIRE(pair.until([&] {
+    return pair.server_end.got.size() >= sent.size() && pair.client_end.got.size() >= back.size();
+  }));
   CHECK((pair.server_end.got == sent));
+  CHECK((pair.client_end.got == back));
   CHECK(pair.client->queued_bytes() == 0);
-  CHECK(pair.client->counts().bytes_out == sent.size());
-  CHECK(pair.server->counts().bytes_in == sent.size());
+  CHECK(pair.client->counts().bytes_out == pair.server->counts().bytes_in);
+  const std::uint64_t wire = pair.client->counts().bytes_out;
+  CHECK((Kind::kEncrypted ? wire > sent.size() : wire == sent.size()));  // records have headers
 }
 
-TEST_CASE("tcp: what is written while the kernel is still taking earlier bytes follows them") {
-  Pair pair;
+TEST_CASE_TEMPLATE(
+    "stream: what is written while the kernel is still taking earlier bytes follows them", Kind,
+    Plain, Encrypted) {
+  Kind pair;
   std::string sent = pattern(8'000'000, 3);
   pair.server->pause_reading();
   pair.client->write(std::string(sent));
@@ -106,8 +66,124 @@ TEST_CASE("tcp: what is written while the kernel is still taking earlier bytes f
   CHECK((pair.server_end.got == sent));
 }
 
+TEST_CASE_TEMPLATE(
+    "stream: finish() writes all that is queued, then ends, though the other side still talks",
+    Kind, Plain, Encrypted) {
+  Kind pair;
+  const std::string reply = pattern(3'000'000, 1);
+  pair.server_end.then = [&](ByteView) {
+    if (!pair.server->open()) return;
+    pair.server->write(ByteView(reply));
+    pair.server->finish();
+    CHECK(!pair.server->open());
+    pair.client->write(std::string(100'000, 'y'));  // unread by the server when it closes
+  };
+  pair.client->write("request");
+  REQUIRE(pair.until([&] { return pair.client_end.why && pair.server_end.why; }));
+  CHECK((pair.client_end.got == reply));
+  CHECK(*pair.client_end.why == CloseReason::kEnd);
+  CHECK(*pair.server_end.why == CloseReason::kFinished);
+  CHECK(pair.server_end.got == "request");
+}
+
+TEST_CASE_TEMPLATE("stream: a reader that is too slow loses its connection, not our memory", Kind,
+                   Plain, Encrypted) {
+  Kind pair;
+  pair.server->pause_reading();
+  pair.client->set_queue_bytes_max(1'000'000);
+  const SharedBytes block = shared_bytes(std::string(100'000, 'b'));
+  std::size_t most = 0;
+  Timer filler(pair.loop);
+  filler.every(kMillisecond, [&] {
+    pair.client->write(block);
+    most = std::max(most, pair.client->queued_bytes());
+  });
+  REQUIRE(pair.until([&] { return pair.client_end.why.has_value(); }));
+  CHECK(*pair.client_end.why == CloseReason::kQueueFull);
+  // and headers of what is already encrypted
+  CHECK(most <= 1'000'000 + (Kind::kEncrypted ? 16 * 32 : 0));
+  filler.cancel();
+}
+
+TEST_CASE_TEMPLATE("stream: on_drained() comes once when the queue has fallen to half of the mark",
+                   Kind, Plain, Encrypted) {
+  Kind pair;
+  pair.server->pause_reading();
+  const std::string sent = pattern(20'000'000, 5);
+  pair.client->write(std::string(sent));
+  pair.client->want_drained(1'000'000);
+  pair.loop.post([] {});
+  test::run_for(pair.loop, 5 * kMillisecond);
+  CHECK(pair.client_end.drained == 0);
+  CHECK(pair.client->queued_bytes() > 1'000'000);
+  pair.server->resume_reading();
+  REQUIRE(pair.until([&] { return pair.client_end.drained > 0; }));
+  REQUIRE(pair.until([&] { return pair.server_end.got.size() == sent.size(); }));
+  CHECK(pair.client_end.drained == 1);
+  CHECK((pair.server_end.got == sent));
+}
+
+TEST_CASE_TEMPLATE("stream: while reading is paused nothing comes, afterwards everything", Kind,
+                   Plain, Encrypted) {
+  Kind pair;
+  pair.server->pause_reading();
+  pair.client->write("held");
+  test::run_for(pair.loop, 5 * kMillisecond);
+  CHECK(pair.server_end.got.empty());
+  pair.server->resume_reading();
+  REQUIRE(pair.until([&] { return pair.server_end.got == "held"; }));
+}
+
+TEST_CASE_TEMPLATE("stream: paused within a callback, what was read already waits for resume", Kind,
+                   Plain, Encrypted) {
+  Kind pair;
+  const std::string sent = pattern(2'000'000, 9);
+  bool paused = false;
+  pair.server_end.then = [&](ByteView) {
+    CHECK(!paused);
+    pair.server->pause_reading();
+    paused = true;
+  };
+  pair.client->write(std::string(sent));
+  int rounds = 0;
+  while (pair.server_end.got.size() < sent.size() && rounds++ < 1000) {
+    REQUIRE(pair.until([&] { return paused; }));
+    const std::size_t so_far = pair.server_end.got.size();
+    paused = false;
+    test::run_for(pair.loop, kMillisecond / 10);
+    CHECK(pair.server_end.got.size() == so_far);
+    pair.server->resume_reading();
+  }
+  CHECK((pair.server_end.got == sent));
+  CHECK(rounds > 1);
+}
+
+TEST_CASE_TEMPLATE("stream: a stream changes hands from one listener to the next", Kind, Plain,
+                   Encrypted) {
+  Kind pair;
+  End next;
+  pair.server_end.then = [&](ByteView) { pair.server->set_events(next); };
+  pair.client->write("first");
+  REQUIRE(pair.until([&] { return pair.server_end.got == "first"; }));
+  pair.client->write("second");
+  REQUIRE(pair.until([&] { return next.got == "second"; }));
+  CHECK(pair.server_end.got == "first");
+}
+
+TEST_CASE_TEMPLATE("stream: may be destroyed in on_bytes", Kind, Plain, Encrypted) {
+  Kind pair;
+  pair.server_end.then = [&](ByteView) { pair.server.reset(); };
+  pair.client->write(std::string(500'000, 'z'));
+  REQUIRE(pair.until([&] { return pair.client_end.why.has_value(); }));
+  CHECK(pair.server_end.reads == 1);
+  CHECK(!pair.server_end.why.has_value());
+}
+
+// ---- TCP alone
+// ------------------------------------------------------------------------------------
+
 TEST_CASE("tcp: what one turn writes is read as one piece") {
-  Pair pair;
+  Plain pair;
   pair.loop.post([&] {
     for (int i = 0; i < 100; ++i) pair.client->write("0123456789");
     pair.client->write(std::string(8000, 'x'));
@@ -183,14 +259,14 @@ TEST_CASE("tcp: two listeners cannot have one address") {
 
 TEST_CASE("tcp: the other side's close, reset and silence are told apart") {
   SUBCASE("destroyed: an end in order, and nothing at the one that destroyed") {
-    Pair pair;
+    Plain pair;
     pair.client.reset();
     REQUIRE(pair.until([&] { return pair.server_end.why.has_value(); }));
     CHECK(*pair.server_end.why == CloseReason::kEnd);
     CHECK(!pair.client_end.why.has_value());
   }
   SUBCASE("reset") {
-    Pair pair;
+    Plain pair;
     pair.client->reset();
     REQUIRE(pair.until([&] { return pair.server_end.why.has_value(); }));
     CHECK(*pair.server_end.why == CloseReason::kReset);
@@ -198,99 +274,12 @@ TEST_CASE("tcp: the other side's close, reset and silence are told apart") {
   }
 }
 
-TEST_CASE("tcp: finish() writes all that is queued, then ends, though the other side still talks") {
-  Pair pair;
-  const std::string reply = pattern(3'000'000, 1);
-  pair.server_end.then = [&](ByteView) {
-    if (!pair.server->open()) return;
-    pair.server->write(ByteView(reply));
-    pair.server->finish();
-    CHECK(!pair.server->open());
-    pair.client->write(std::string(100'000, 'y'));  // unread by the server when it closes
-  };
-  pair.client->write("request");
-  REQUIRE(pair.until([&] { return pair.client_end.why && pair.server_end.why; }));
-  CHECK((pair.client_end.got == reply));
-  CHECK(*pair.client_end.why == CloseReason::kEnd);
-  CHECK(*pair.server_end.why == CloseReason::kFinished);
-  CHECK(pair.server_end.got == "request");
-}
-
-TEST_CASE("tcp: a stream may be destroyed in its own callbacks") {
-  SUBCASE("on_bytes") {
-    Pair pair;
-    pair.server_end.then = [&](ByteView) { pair.server.reset(); };
-    pair.client->write(std::string(500'000, 'z'));
-    REQUIRE(pair.until([&] { return pair.client_end.why.has_value(); }));
-    CHECK(pair.server_end.reads == 1);
-    CHECK(!pair.server_end.why.has_value());
-  }
-  SUBCASE("on_close") {
-    Loop loop;
-    struct Dies : End {
-      void on_close(CloseReason reason, const std::string& text) override {
-        End::on_close(reason, text);
-        stream.reset();
-      }
-      std::unique_ptr<TcpStream> stream;
-    } dies;
-    dies.stream = TcpStream::connect(loop, "127.0.0.1", 1, dies);
-    CHECK(run_until(loop, [&] { return dies.why.has_value(); }));
-    CHECK(dies.stream == nullptr);
-  }
-}
-
-TEST_CASE("tcp: a reader that is too slow loses its connection, not our memory") {
-  Pair pair;
-  pair.server->pause_reading();
-  pair.client->set_queue_bytes_max(1'000'000);
-  const SharedBytes block = shared_bytes(std::string(100'000, 'b'));
-  std::size_t most = 0;
-  Timer filler(pair.loop);
-  filler.every(kMillisecond, [&] {
-    pair.client->write(block);
-    most = std::max(most, pair.client->queued_bytes());
-  });
-  REQUIRE(pair.until([&] { return pair.client_end.why.has_value(); }));
-  CHECK(*pair.client_end.why == CloseReason::kQueueFull);
-  CHECK(most <= 1'000'000);
-  filler.cancel();
-}
-
-TEST_CASE("tcp: on_drained() comes once when the queue has fallen to half of the mark") {
-  Pair pair;
-  pair.server->pause_reading();
-  pair.client->write(std::string(20'000'000, 'd'));
-  pair.client->want_drained(1'000'000);
-  pair.loop.post([] {});
-  test::run_for(pair.loop, 5 * kMillisecond);
-  CHECK(pair.client_end.drained == 0);
-  CHECK(pair.client->queued_bytes() > 1'000'000);
-  pair.server->resume_reading();
-  REQUIRE(pair.until([&] { return pair.client_end.drained > 0; }));
-  REQUIRE(pair.until([&] { return pair.server_end.got.size() == 20'000'000; }));
-  CHECK(pair.client_end.drained == 1);
-}
-
-TEST_CASE("tcp: while reading is paused nothing comes, afterwards everything") {
-  Pair pair;
-  pair.server->pause_reading();
-  pair.client->write("held");
-  test::run_for(pair.loop, 5 * kMillisecond);
-  CHECK(pair.server_end.got.empty());
-  pair.server->resume_reading();
-  REQUIRE(pair.until([&] { return pair.server_end.got == "held"; }));
-}
-
-TEST_CASE("tcp: a stream changes hands from one listener to the next") {
-  Pair pair;
-  End next;
-  pair.server_end.then = [&](ByteView) { pair.server->set_events(next); };
-  pair.client->write("first");
-  REQUIRE(pair.until([&] { return pair.server_end.got == "first"; }));
-  pair.client->write("second");
-  REQUIRE(pair.until([&] { return next.got == "second"; }));
-  CHECK(pair.server_end.got == "first");
+TEST_CASE("tcp: a stream may be destroyed when it hears that it cannot connect") {
+  Loop loop;
+  DiesWithIt dies;
+  dies.stream = TcpStream::connect(loop, "127.0.0.1", 1, dies);
+  CHECK(run_until(loop, [&] { return dies.why.has_value(); }));
+  CHECK(dies.stream == nullptr);
 }
 
 }  // namespace
