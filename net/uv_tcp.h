@@ -33,7 +33,7 @@ class TlsContext;
 enum class CloseReason {
   kEnd,            // the other side closed in order
   kReset,          // the other side, or a firewall, reset it
-  kCannotConnect,  // refused, unreachable, no such host: nothing was ever sent
+  kCannotConnect,  // refused, unreachable, no such host, left during TLS: nothing was ever sent
   kQueueFull,      // more than queue_bytes_max waited to be written
   kFinished,       // our own finish(), all written
   kNoTls,          // no TLS with the other side: nothing of ours was looked at

@@ -48,7 +48,11 @@ void TcpStream::State::read_tls(ByteView wire) {
 void TcpStream::State::end_tls(CloseReason why, const std::string& text) {
   deliver_tls();
   if (phase != Phase::kOpen || events == nullptr) return;
-  if (tls->handshaking) return fail_tls(CloseReason::kNoTls, "it left during the handshake");
+  if (tls->handshaking) {
+    const bool dialled = !tls->host.empty();
+    return fail(dialled ? CloseReason::kCannotConnect : CloseReason::kReset,
+                (dialled ? target : remote) + " left during the TLS handshake");
+  }
   fail(why == CloseReason::kEnd ? CloseReason::kReset : why, text);
 }
 

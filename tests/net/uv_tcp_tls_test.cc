@@ -97,7 +97,8 @@ TEST_CASE("tls stream: may be destroyed in its own callbacks") {
     REQUIRE(pair.until([&] { return pair.server != nullptr; }));
     pair.client.reset();
     REQUIRE(pair.until([&] { return pair.server_end.why.has_value(); }));
-    CHECK(*pair.server_end.why == CloseReason::kNoTls);
+    CHECK(*pair.server_end.why == CloseReason::kReset);
+    CHECK(pair.server_end.why_text.ends_with(" left during the TLS handshake"));
     CHECK(!pair.client_end.why.has_value());
   }
 }
@@ -271,7 +272,7 @@ TEST_CASE("tls stream: a connection cut after every byte of its handshake ends, 
     stream->write(ByteView(hello).substr(0, size));
     stream->finish();
     REQUIRE(pair.until([&] { return pair.server_end.why.has_value(); }));
-    CHECK(*pair.server_end.why == CloseReason::kNoTls);
+    CHECK(*pair.server_end.why == CloseReason::kReset);
   }
 }
 
