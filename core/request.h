@@ -325,10 +325,12 @@ struct StatusResult {
 };
 struct MembersResult {
   std::vector<PeerStatus> members;
+  bool peer_tls = false;                    // peer addresses are https://
 };
 struct MemberChangeResult {
   MemberId member;
   std::vector<PeerStatus> members;          // after it
+  bool peer_tls = false;                    // as in MembersResult
 };
 // One concurrent loss, body kept.
 struct Conflict {

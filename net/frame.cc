@@ -12,7 +12,8 @@ namespace capstan::net {
 
 namespace {
 
-constexpr std::uint32_t kMagic = 0x46504143;  // "CAPF"
+constexpr std::string_view kMagicText = "CAPF";
+constexpr std::uint32_t kMagic = 0x46504143;  // the same, as it is read
 constexpr std::size_t kCheckedBytes = 20;     // of the header, by the header check
 constexpr std::size_t kKeepBytes =
     256 * 1024;  // a buffer larger than this is given back when empty
@@ -89,6 +90,11 @@ Result<bool> FrameDecoder::next(Frame& frame) {
     broken_ = got.error();
   }
   return std::unexpected(*broken_);
+}
+
+bool may_be_frame(ByteView first) {
+  const std::size_t size = std::min(first.size(), kMagicText.size());
+  return first.substr(0, size) == kMagicText.substr(0, size);
 }
 
 Result<bool> FrameDecoder::try_next(Frame& frame) {

@@ -54,6 +54,9 @@ inline std::size_t frame_padding(std::size_t payload_bytes) { return (8 - payloa
 // The whole frame as one string; for tests and small frames.
 std::string encode_frame(FrameKind kind, ClusterId cluster, ByteView payload);
 
+// False if bytes that begin so are no frames, of any version.
+bool may_be_frame(ByteView first);
+
 struct Frame {
   FrameKind kind = FrameKind::kPing;
   ClusterId cluster;

@@ -138,16 +138,18 @@ void fill(pb::StatusResponse& to, StatusResult& status) {
   for (std::string& error : status.errors) to.add_errors(std::move(error));
 }
 
-void fill(pb::Member& to, const PeerStatus& peer) {
+void fill(pb::Member& to, const PeerStatus& peer, bool tls) {
   to.set_id(peer.id.value);
   to.set_name(peer.name);
-  to.add_peerurls("http://" + peer.peer_address);
+  to.add_peerurls((tls ? "https://" : "http://") + peer.peer_address);
   for (const std::string& url : peer.client_urls) to.add_clienturls(url);
   to.set_islearner(peer.learner);
 }
 
 void fill(pb::MemberListResponse& to, MembersResult& result) {
-  for (const PeerStatus& peer : result.members) fill(*to.add_members(), peer);
+  for (const PeerStatus& peer : result.members) {
+    fill(*to.add_members(), peer, result.peer_tls);
+  }
 }
 
 // The four answers to a change; only that to an addition names the member.
@@ -155,9 +157,9 @@ template <class M>
   requires requires(M& to) { to.add_members(); }
 void fill(M& to, MemberChangeResult& result) {
   for (const PeerStatus& peer : result.members) {
-    fill(*to.add_members(), peer);
+    fill(*to.add_members(), peer, result.peer_tls);
     if constexpr (requires { to.mutable_member(); }) {
-      if (peer.id == result.member) fill(*to.mutable_member(), peer);
+      if (peer.id == result.member) fill(*to.mutable_member(), peer, result.peer_tls);
     }
   }
 }

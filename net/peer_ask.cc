@@ -17,6 +17,7 @@ struct PeerAsk::State final : LinkUser {
   State(Loop& on, const PeerOptions& who, std::string own_name, std::vector<ListenAddress> where,
         Micros patience, Done then)
       : loop(on),
+        tls(who.tls),
         addresses(std::move(where)),
         done(std::move(then)),
         until(on.now().monotonic + patience),
@@ -40,7 +41,7 @@ struct PeerAsk::State final : LinkUser {
     std::erase_if(links, [](const auto& link) { return link->done(); });
     for (const ListenAddress& at : addresses) {
       auto link = std::make_unique<Link>(*this, Link::Stage::kDialled, MemberId{}, now);
-      link->dial(loop, at.host, at.port);
+      link->dial(loop, at.host, at.port, tls);
       links.push_back(std::move(link));
     }
     ticker.start(kAskEvery, [this] { ask(); });
@@ -73,6 +74,14 @@ struct PeerAsk::State final : LinkUser {
     if (refusal.empty()) refusal = text;
     link.end(false);
   }
+  void link_plaintext(Link& link, ByteView) override {
+    refusal = link.remote() + " has no TLS: leave out --peer-cert-file and --peer-key-file here";
+    link.end(false);
+  }
+  void link_encrypted(Link& link) override {
+    refusal = link.remote() + " speaks TLS: give this node --peer-cert-file and --peer-key-file";
+    link.end(false);
+  }
   void link_bad(Link& link, const Error& error) override {
     refusal = link.remote() + " does not answer as a node of Capstan (" + error.context + ")";
     link.end(false);
@@ -80,6 +89,7 @@ struct PeerAsk::State final : LinkUser {
 
   Loop& loop;
   Hello hello;
+  std::shared_ptr<TlsContext> tls;
   std::vector<ListenAddress> addresses;
   Done done;
   Micros until;

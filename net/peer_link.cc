@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "net/tls_refusal.h"
+
 namespace capstan::net {
 
 std::size_t Link::send(FrameKind kind, ClusterId cluster, std::string payload) {
@@ -14,6 +16,10 @@ std::size_t Link::send(FrameKind kind, ClusterId cluster, std::string payload) {
 }
 
 void Link::on_bytes(ByteView bytes) {
+  const bool first = !std::exchange(heard_, true);
+  if (first && stage == Stage::kAccepted && is_tls_hello(bytes)) {
+    return user_.link_encrypted(*this);
+  }
   decoder_.feed(bytes);
   for (Frame frame; stage != Stage::kOver;) {
     const Result<bool> got = decoder_.next(frame);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/time.h"
 #include "core/types.h"
@@ -25,6 +26,9 @@ class LinkUser {
   // The stream has ended, or what came over it was no frame (`bad`).
   virtual void link_ended(Link& link, CloseReason why, const std::string& text) = 0;
   virtual void link_bad(Link& link, const Error& error) = 0;
+  // Accepted links: they began in plaintext where we take TLS only, or with TLS where we take none.
+  virtual void link_plaintext(Link& link, ByteView first) = 0;
+  virtual void link_encrypted(Link& link) = 0;
 };
 
 class Link : public StreamEvents {
@@ -41,8 +45,9 @@ class Link : public StreamEvents {
   Link(LinkUser& user, Stage stage, MemberId peer, Micros now)
       : user_(user), stage(stage), peer(peer), opened(now) {}
 
-  void dial(Loop& loop, const std::string& host, std::uint16_t port) {
-    stream_ = TcpStream::connect(loop, host, port, *this);
+  void dial(Loop& loop, const std::string& host, std::uint16_t port,
+            std::shared_ptr<TlsContext> tls) {
+    stream_ = TcpStream::connect(loop, host, port, *this, std::move(tls));
   }
   void take(std::unique_ptr<TcpStream> stream) {
     stream_ = std::move(stream);
@@ -51,6 +56,8 @@ class Link : public StreamEvents {
 
   // Returns the length on the wire.
   std::size_t send(FrameKind kind, ClusterId cluster, std::string payload);
+  // To who does not speak frames.
+  void send_plain(std::string words) { stream_->write(std::move(words)); }
 
   // No more callbacks. With `last_words` what was queued still leaves.
   void end(bool last_words);
@@ -64,6 +71,7 @@ class Link : public StreamEvents {
   void on_connect() override { user_.link_connected(*this); }
   void on_bytes(ByteView bytes) override;
   void on_close(CloseReason why, const std::string& text) override;
+  void on_plaintext(ByteView bytes) override { user_.link_plaintext(*this, bytes); }
 
  private:
   LinkUser& user_;
@@ -71,6 +79,7 @@ class Link : public StreamEvents {
   FrameDecoder decoder_{kHelloBytesMax};
   bool last_words_ = false;
   bool stream_closed_ = false;
+  bool heard_ = false;
 
  public:
   // Policy's notes, by net/peer_transport.cc.

@@ -11,6 +11,7 @@
 #include "core/trace.h"
 #include "net/peer_hello.h"
 #include "net/peer_link.h"
+#include "net/tls_refusal.h"
 #include "net/uv_loop.h"
 #include "net/uv_tcp.h"
 #include "net/uv_timer.h"
@@ -26,6 +27,10 @@ constexpr Micros kMismatchEvery = 5 * kSecond;
 constexpr std::size_t kSaidMax = 64;  // names whose mismatch is remembered
 constexpr std::size_t kGuestsMax = 16;
 constexpr Micros kGuestSilence = 5 * kSecond;  // then it is forgotten
+constexpr std::string_view kSameTls =
+    ": give every node --peer-cert-file and --peer-key-file, or none";
+
+std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 std::string millis(Micros time) { return std::to_string(time / kMillisecond) + " ms"; }
 
@@ -74,6 +79,9 @@ struct PeerTransport::State final : LinkUser {
   void link_frame(Link& link, const Frame& frame, std::size_t bytes) override;
   void link_ended(Link& link, CloseReason why, const std::string& text) override;
   void link_bad(Link& link, const Error& error) override;
+  void link_plaintext(Link& link, ByteView first) override;
+  void link_encrypted(Link& link) override;
+  void attempt_ended(Peer& peer, Link& link, CloseReason why, const std::string& text);
   void hello_frame(Link& link, const Frame& frame, std::size_t bytes);
   void frame_of_link(Peer& peer, const Frame& frame);
   void send_own(Peer& peer, Link& link, FrameKind kind, std::string payload);
@@ -85,7 +93,10 @@ struct PeerTransport::State final : LinkUser {
   void tick();
   void tick_peer(Peer& peer);
   void sweep();
-  Micros handshake_max() const { return std::max(2 * options.election_timeout, kHandshakeMin); }
+  // A round trip is below E; TCP and the hellos take one each, and so does TLS.
+  Micros handshake_max() const {
+    return std::max((options.tls ? 3 : 2) * options.election_timeout, kHandshakeMin);
+  }
 
   Peer* find(MemberId id) {
     const auto found = peers.find(id);
@@ -217,7 +228,7 @@ void PeerTransport::State::attempt(Peer& peer) {
   if (peer.attempts.size() >= kAttemptsMax) drop(*peer.attempts.front());
   peer.next_attempt = now() + options.redial_interval;
   auto link = std::make_unique<Link>(*this, Link::Stage::kDialled, peer.address.id, now());
-  link->dial(loop, peer.address.host, peer.address.port);
+  link->dial(loop, peer.address.host, peer.address.port, options.tls);
   peer.attempts.push_back(std::move(link));
 }
 
@@ -438,8 +449,14 @@ void PeerTransport::State::send_own(Peer& peer, Link& link, FrameKind kind, std:
   counts.bytes_out += link.send(kind, options.cluster, std::move(payload));
 }
 
-void PeerTransport::State::link_ended(Link& link, CloseReason, const std::string& text) {
+void PeerTransport::State::link_ended(Link& link, CloseReason why, const std::string& text) {
   Peer* peer = find(link.peer);
+  if (link.stage == Link::Stage::kDialled) return attempt_ended(*peer, link, why, text);
+  if (link.stage == Link::Stage::kAccepted && why == CloseReason::kNoTls) {
+    const std::string from = host_of(link.remote());
+    drop(link);
+    return say_mismatch(from, name + " takes no such peer: " + text);
+  }
   if (link.stage != Link::Stage::kUp) return drop(link);
   if (deaf_to(link.peer)) {  // the news of its end would not have come through the cut
     link.ended_unseen = true;
@@ -447,6 +464,55 @@ void PeerTransport::State::link_ended(Link& link, CloseReason, const std::string
     return;
   }
   lose(*peer, text);
+}
+
+// Not to be reached is no news; what can never work is.
+void PeerTransport::State::attempt_ended(Peer& peer, Link& link, CloseReason why,
+                                         const std::string& text) {
+  drop(link);
+  if (deaf_to(peer.address.id)) return;
+  if (why == CloseReason::kPlaintext) {
+    peer.seen.mismatch = name + " dials its peers with TLS, " + peer.address.name +
+                         " answers without" + std::string(kSameTls);
+  } else if (why == CloseReason::kNoTls) {
+    peer.seen.mismatch = name + " cannot link to " + peer.address.name + ": " + text;
+  } else {
+    return;
+  }
+  say_mismatch(peer.address.name, peer.seen.mismatch);
+}
+
+void PeerTransport::State::link_plaintext(Link& link, ByteView first) {
+  const std::string from = host_of(link.remote());
+  const std::string expects = name + " expects TLS on its peer port, ";
+  if (!may_be_frame(first)) {
+    ++strangers.bad_frames;
+    link.send_plain(plaintext_answer(first));
+    drop(link, true);
+    return say_mismatch(from, expects + "and what came from " + from +
+                                  " is plaintext, and not of a node of Capstan");
+  }
+  std::string who = from;  // a hello in pieces has no name yet
+  FrameDecoder decoder(kHelloBytesMax);
+  decoder.feed(first);
+  Frame frame;
+  if (decoder.next(frame).value_or(false) && frame.kind == FrameKind::kHello) {
+    if (const Result<Hello> theirs = decode_hello(frame.payload)) {
+      if (deaf_to(theirs->self)) return drop(link);
+      who = theirs->name;
+      link.peer = theirs->self;
+    }
+  }
+  const std::string sentence = expects + who + " dials without" + std::string(kSameTls);
+  if (Peer* peer = find(link.peer)) peer->seen.mismatch = sentence;
+  refuse(link, who, sentence);
+}
+
+// Any plaintext tells them; that they are told of by name is for our own attempt, which they
+// refuse.
+void PeerTransport::State::link_encrypted(Link& link) {
+  link.send(FrameKind::kRefuse, options.cluster, name + " takes its peers without TLS");
+  drop(link, true);
 }
 
 void PeerTransport::State::link_bad(Link& link, const Error& error) {
@@ -567,7 +633,8 @@ Result<std::unique_ptr<PeerTransport>> PeerTransport::open(Loop& loop, PeerOptio
   CAPSTAN_ASSERT(!s.name.empty());
   for (const ListenAddress& at : s.options.listen) {
     auto listener = TcpListener::listen(
-        loop, at.host, at.port, [&s](std::unique_ptr<TcpStream> in) { s.accepted(std::move(in)); });
+        loop, at.host, at.port, [&s](std::unique_ptr<TcpStream> in) { s.accepted(std::move(in)); },
+        s.options.tls);
     if (!listener) return std::unexpected(listener.error());
     s.listeners.push_back(std::move(*listener));
   }

@@ -17,6 +17,9 @@
 // gets its answer. A link without any frame for E is dead and closed, whatever TCP thinks; pings go
 // out every heartbeat, so only a dead peer or network is silent.
 //
+// With a TlsContext every link is encrypted, and both ends show and check certificates as it says.
+// A node with TLS and one without cannot meet; each hears of it in plaintext, as of a mismatch.
+//
 // Faults drop frames on both ends. A cut link therefore stays as it is until it has been silent for
 // E, attempts to redial go unanswered, and the end of a connection is not noticed across a cut, as
 // with a firewall that drops packets.
@@ -45,6 +48,7 @@
 namespace capstan::net {
 
 class Loop;
+class TlsContext;
 
 struct PeerAddress {
   MemberId id;
@@ -66,6 +70,7 @@ struct PeerOptions {
   std::vector<PeerAddress> members;  // all configured, itself included, at their advertised address
   bool formed = false;               // members change by set_members(); lists are not compared
   std::vector<ListenAddress> listen;
+  std::shared_ptr<TlsContext> tls;       // of all links, both ways; null: plaintext
   std::vector<std::string> client_urls;  // told to every peer, for its list of members
   Micros heartbeat_interval = kHeartbeatInterval;
   Micros election_timeout = kElectionTimeout;  // E

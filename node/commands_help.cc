@@ -66,7 +66,8 @@ constexpr Page kPages[] = {
 Members without a name in --join are n1, n2, ... in its order. Clients of every
 kind (etcdctl, curl, capstan) use one port; the port above it is the members'.
 The last line at start says "ready" with every address. SIGTERM stops in order.
-With --cert-file and --key-file that port is TLS, and nothing else.
+With --cert-file and --key-file that port is TLS, and nothing else; likewise the
+members' with --peer-cert-file and --peer-key-file.
 
 )"},
     {"put", R"(capstan put KEY VALUE [flags]    write a key

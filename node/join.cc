@@ -58,6 +58,7 @@ std::expected<void, std::string> ask_peers(net::Loop& loop, ServeConfig& config)
   net::PeerOptions who;
   who.mode = config.mode;
   who.token_hash = config.token_hash();
+  who.tls = config.peer_tls;
   std::expected<net::WhoIsThere, std::string> answer;
   {
     net::PeerAsk ask(loop, who, config.name, at, kPatience, [&](auto said) {
@@ -105,13 +106,15 @@ std::optional<std::vector<ConfiguredMember>> listed(const ApiAnswer& answer) {
 }
 
 std::expected<void, std::string> ask_clients(ServeConfig& config) {
-  ApiClient client(kAskPatience);
+  // Nodes of one cluster have TLS alike.
+  ApiClient client(kAskPatience, config.client_tls);
   std::string why = "nobody answers";
   Request add;
   add.body = MemberChangeRequest{.peer = to_text(config.members.front().peer)};
   const Micros until = net::Loop::clock().monotonic + kPatience;
   do {
-    for (const HostPort& at : config.join_through) {
+    for (const HostPort& address : config.join_through) {
+      const Endpoint at{address, config.client_tls != nullptr};
       // Added before, by an earlier start or by somebody: then it is that one.
       for (const ApiCall& call :
            {ApiCall{at, "GET", "/api/v1/members", ""},

@@ -165,6 +165,7 @@ Status Node::Parts::open_ports() {
   links.mode = config.mode;
   links.token_hash = config.token_hash();
   links.client_urls = config.advertise_client;
+  links.tls = config.peer_tls;
   for (const HostPort& at : config.listen_peer) {
     links.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }
@@ -214,7 +215,7 @@ std::string Node::ready_line() const {
   };
   add(p.config.listen_client, p.door->ports(), p.config.client_tls != nullptr);
   line += " peers";
-  add(p.config.listen_peer, p.peers->listen_ports(), false);
+  add(p.config.listen_peer, p.peers->listen_ports(), p.config.peer_tls != nullptr);
   line += " data " + p.config.data_dir;
   if (p.config.lab) line += ", lab faults allowed";
   return line;

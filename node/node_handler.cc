@@ -29,7 +29,13 @@ void Node::Parts::handle(Request request, Answer answer) {
                                        answer = std::move(answer)](Reply reply) mutable {
     if (about_members) {
       if (auto* status = std::get_if<StatusResult>(&reply.body)) add_links(*status);
-      if (auto* members = std::get_if<MembersResult>(&reply.body)) add_links(members->members);
+      if (auto* members = std::get_if<MembersResult>(&reply.body)) {
+        add_links(members->members);
+        members->peer_tls = config.peer_tls != nullptr;
+      }
+    }
+    if (auto* after = std::get_if<MemberChangeResult>(&reply.body)) {
+      after->peer_tls = config.peer_tls != nullptr;
     }
     if (writes) {
       --figures.proposals.pending;

@@ -242,7 +242,7 @@ Checked<const ConfiguredMember*> joining(ServeConfig& config, const std::string&
   config.members = {{.id = {},
                      .name = name,
                      .peer = {listen.host, listen.port + 1},
-                     .client_urls = {"http://" + to_text(listen)}}};
+                     .client_urls = {(config.client_tls ? "https://" : "http://") + to_text(listen)}}};
   return &config.members.front();
 }
 
@@ -293,7 +293,7 @@ Checked<const ConfiguredMember*> self_in_join(ServeConfig& config, const Parsed&
 Scheme client_scheme(const ServeConfig& config) {
   return {config.client_tls != nullptr, kClientPort};
 }
-Scheme peer_scheme(const ServeConfig&) { return {false, kPeerPort}; }
+Scheme peer_scheme(const ServeConfig& config) { return {config.peer_tls != nullptr, kPeerPort}; }
 
 std::expected<void, UsageError> short_form(const Parsed& parsed, ServeConfig& config) {
   const Scheme clients = client_scheme(config);
@@ -623,6 +623,9 @@ std::expected<ServeConfig, UsageError> serve_config(const Parsed& parsed) {
   auto client_tls = port_tls(parsed, kClientPort);
   if (!client_tls) return std::unexpected(client_tls.error());
   config.client_tls = std::move(*client_tls);
+  auto peer_tls = port_tls(parsed, kPeerPort);
+  if (!peer_tls) return std::unexpected(peer_tls.error());
+  config.peer_tls = std::move(*peer_tls);
   const bool is_short = parsed.has("listen") || parsed.has("join");
   if (auto ok = is_short ? short_form(parsed, config) : long_form(parsed, config); !ok) {
     return std::unexpected(ok.error());

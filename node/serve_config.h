@@ -44,6 +44,7 @@ struct ServeConfig {
   std::vector<HostPort> listen_peer;
   std::vector<std::string> advertise_client;    // URLs
   std::shared_ptr<net::TlsContext> client_tls;  // of the client port; null: plaintext
+  std::shared_ptr<net::TlsContext> peer_tls;    // of the peer port, and of dialling peers; likewise
   std::vector<ConfiguredMember> members;        // as listed, itself included
   std::string token;
   ClusterId cluster;  // of the token and the sorted names

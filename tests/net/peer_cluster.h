@@ -64,6 +64,7 @@ struct Cluster {
             .token_hash = 5,
             .members = members,
             .listen = {{"127.0.0.1", members[i - 1].port}},
+            .tls = nullptr,
             .client_urls = {"http://client-" + std::to_string(i)},
             .heartbeat_interval = kHeartbeat,
             .election_timeout = kSilence,

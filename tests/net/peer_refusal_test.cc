@@ -1,6 +1,8 @@
 // Who is no peer of ours, and what is said about it: other lists, modes, clusters, names, programs.
 #include "net/uv_tcp.h"
 #include "tests/net/peer_cluster.h"
+#include "tests/net/stream_pair.h"
+#include "tests/net/tls_files.h"
 
 namespace capstan::net {
 
@@ -129,6 +131,119 @@ TEST_CASE("peers: something else at a member's address is said") {
   c.start(1);
   REQUIRE(c.until([&] { return !c[1].mismatches.empty(); }));
   CHECK(c[1].mismatches[0].find("does not answer as a node of Capstan") != std::string::npos);
+}
+
+TEST_CASE("peers: one with TLS and one without never meet, and both say what to do") {
+  const tls_test::Files files;
+  for (const std::size_t with : {1u, 2u}) {  // whoever dials
+    CAPTURE(with);
+    Cluster c(2);
+    PeerOptions secure = c.options(with);
+    secure.tls = tls_test::loaded(files.peer());
+    c.start(with, secure);
+    c.start(3 - with);
+    const std::string one = "n" + std::to_string(with), other = "n" + std::to_string(3 - with);
+    const std::string expects = one + " expects TLS on its peer port, " + other +
+                                " dials without: give every node --peer-cert-file and "
+                                "--peer-key-file, or none";
+    const std::string dials = one + " dials its peers with TLS, " + other +
+                              " answers without: give every node --peer-cert-file and "
+                              "--peer-key-file, or none";
+    REQUIRE(c.until([&] { return !c[1].mismatches.empty() && !c[2].mismatches.empty(); }));
+    CHECK(c[3 - with].mismatches[0] == one + ": " + expects);
+    const std::string& said = c[with].mismatches[0];
+    CHECK((said == other + ": " + expects || said == other + ": " + dials));
+    REQUIRE(c.until([&] { return c.links(with).state(MemberId{3 - with}).mismatch == dials; }));
+    CHECK(c[1].story.empty());
+    CHECK(c[2].story.empty());
+  }
+}
+
+TEST_CASE("peers: whose certificate the authority did not sign is refused, and is told why") {
+  const tls_test::Files files;
+  const test::Authority other("another authority");
+  other.issue(files.path("stranger.pem"), files.path("stranger.key"));
+  TlsOptions strange = files.peer();
+  strange.certificate.path = files.path("stranger.pem");
+  strange.key.path = files.path("stranger.key");
+  Cluster c(2);
+  PeerOptions one = c.options(1), two = c.options(2);
+  one.tls = tls_test::loaded(files.peer());
+  two.tls = tls_test::loaded(strange);
+  c.start(1, one);
+  c.start(2, two);
+  const auto heard = [&](std::size_t who, const std::string& part) {
+    return c.until([&] {
+      for (const std::string& each : c[who].mismatches) {
+        if (each.find(part) != std::string::npos) return true;
+      }
+      return false;
+    });
+  };
+  CHECK(heard(1, "n2: n1 cannot link to n2: no TLS with 127.0.0.1:"));
+  CHECK(
+      heard(1, "its certificate is not signed by --peer-trusted-ca-file=" + files.path("ca.pem")));
+  CHECK(heard(2, "n1: n2 cannot link to n1: no TLS with 127.0.0.1:"));
+  CHECK(heard(2, "it does not trust the authority of --peer-cert-file="));
+  CHECK(c[1].story.empty());
+  CHECK(c[2].story.empty());
+}
+
+TEST_CASE("peers: a certificate must be for the address in the list of members") {
+  const tls_test::Files files;
+  files.authority.issue(files.path("server.pem"), files.path("server.key"),
+                        {.names = {"elsewhere.example"}});
+  Cluster c(2);
+  PeerOptions one = c.options(1), two = c.options(2);
+  one.tls = two.tls = tls_test::loaded(files.peer());
+  c.start(1, one);
+  c.start(2, two);
+  const std::string want =
+      "n1 cannot link to n2: no TLS with 127.0.0.1:" + std::to_string(c.members[1].port) +
+      ": its certificate is not for 127.0.0.1, but for elsewhere.example";
+  REQUIRE(c.until([&] { return c.links(1).state(MemberId{2}).mismatch == want; }));
+  CHECK(c[1].story.empty());
+  CHECK(c[2].story.empty());
+}
+
+TEST_CASE("peers: who shows no certificate is not listened to, where one is demanded") {
+  const tls_test::Files files;
+  Cluster c(2);
+  PeerOptions one = c.options(1);
+  one.tls = tls_test::loaded(files.peer());
+  c.start(1, one);
+  TlsOptions nameless = files.peer();
+  nameless.certificate.path.clear();
+  nameless.key.path.clear();
+  stream_test::End end;
+  const auto stream =
+      TcpStream::connect(c.loop, "127.0.0.1", c.members[0].port, end, tls_test::loaded(nameless));
+  stream->write("anything");
+  REQUIRE(c.until([&] { return end.why.has_value() && !c[1].mismatches.empty(); }));
+  CHECK(end.got.empty());
+  CHECK(*end.why == CloseReason::kNoTls);
+  CHECK(end.why_text.ends_with(
+      "it demands a certificate of ours; give --peer-cert-file and --peer-key-file"));
+  CHECK(c[1].mismatches[0].starts_with("127.0.0.1: n1 takes no such peer: no TLS with 127.0.0.1:"));
+  CHECK(c[1].mismatches[0].ends_with(
+      "it shows no certificate, and one of --peer-trusted-ca-file is demanded"));
+}
+
+TEST_CASE("peers: what speaks plaintext to a peer port with TLS, and is no node, is told so") {
+  const tls_test::Files files;
+  Cluster c(2);
+  PeerOptions one = c.options(1);
+  one.tls = tls_test::loaded(files.peer());
+  c.start(1, one);
+  stream_test::End end;
+  const auto stream = TcpStream::connect(c.loop, "127.0.0.1", c.members[0].port, end);
+  stream->write("GET /members HTTP/1.1\r\n\r\n");
+  REQUIRE(c.until([&] { return end.why.has_value() && !c[1].mismatches.empty(); }));
+  CHECK(end.got.starts_with("HTTP/1.1 400 "));
+  CHECK(end.got.ends_with("this is a TLS port, and what came is not encrypted: use https://.\n"));
+  CHECK(c[1].mismatches[0] ==
+        "127.0.0.1: n1 expects TLS on its peer port, and what came from 127.0.0.1 is plaintext, "
+        "and not of a node of Capstan");
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "net/uv_tcp.h"
 #include "net/uv_timer.h"
 #include "tests/net/peer_cluster.h"
+#include "tests/net/tls_files.h"
 #include "tests/support/loop_until.h"
 
 namespace capstan::net {
@@ -21,6 +22,27 @@ namespace capstan::net {
 using namespace peer_test;
 
 namespace {
+
+TEST_CASE("peers, tls: three nodes meet, and frames of every size cross") {
+  const tls_test::Files files;
+  Cluster c(3);
+  for (std::size_t i = 1; i <= 3; ++i) {
+    PeerOptions with = c.options(i);
+    with.tls = tls_test::loaded(files.peer());
+    c.start(i, with);
+  }
+  REQUIRE(c.until([&] { return c.all_connected(); }));
+  const std::size_t sizes[] = {0, 1, 8, 1000, 100'000, 900'000};
+  for (const std::size_t size : sizes) {
+    c.links(1).send(MemberId{3}, FrameKind::kCp, std::string(size, 'x'));
+  }
+  REQUIRE(c.until([&] { return c[3].frames.size() == std::size(sizes); }));
+  for (std::size_t i = 0; i < std::size(sizes); ++i) {
+    CHECK(c[3].frames[i].size() == std::string("1:cp:").size() + sizes[i]);
+  }
+  CHECK(c[3].aligned);
+  CHECK(c[1].mismatches.empty());
+}
 
 TEST_CASE("peers: three nodes have one link a pair, and frames arrive in order and aligned") {
   Cluster c(3);

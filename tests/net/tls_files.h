@@ -49,6 +49,15 @@ struct Files {
     return options;
   }
 
+  // A node among its peers: port and dialler at once.
+  TlsOptions peer() const {
+    return {.certificate = {"--peer-cert-file", path("server.pem")},
+            .key = {"--peer-key-file", path("server.key")},
+            .authority = {"--peer-trusted-ca-file", path("ca.pem")},
+            .demand_certificate = true,
+            .protocols = {"capstan"}};
+  }
+
   test::TempDir directory;
   test::Authority authority{"test authority"};
 };

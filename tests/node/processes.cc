@@ -187,13 +187,24 @@ int NodeProcess::wait_end() {
   return exit_;
 }
 
-std::string NodeProcess::err() const {
-  std::string text;
+const std::string& NodeProcess::err() {
   char buffer[65536];
   for (ssize_t n; (n = read(err_, buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<std::size_t>(n));
+    err_text_.append(buffer, static_cast<std::size_t>(n));
   }
-  return text;
+  return err_text_;
+}
+
+bool NodeProcess::says(const std::string& part) {
+  const auto deadline = Clock::now() + kPatience;
+  while (err().find(part) == std::string::npos) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    pollfd fd{err_, POLLIN, 0};
+    if (left.count() <= 0 || poll(&fd, 1, static_cast<int>(left.count())) <= 0) return false;
+    if ((fd.revents & POLLIN) == 0) return false;  // it has ended
+  }
+  return true;
 }
 
 TestCluster::TestCluster(Mode mode, std::size_t nodes, std::vector<std::string> flags)
@@ -235,6 +246,9 @@ std::string TestCluster::data_dir(std::size_t i) const {
 }
 std::string TestCluster::address(std::size_t i) const {
   return "127.0.0.1:" + std::to_string(ports_[i]);
+}
+std::string TestCluster::peer_address(std::size_t i) const {
+  return "127.0.0.1:" + std::to_string(ports_[i] + 1);
 }
 std::string TestCluster::endpoints() const {
   std::string out;

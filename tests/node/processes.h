@@ -60,13 +60,15 @@ class NodeProcess {
   void signal(int number);
   // Waits for the end; as RunResult::exit.
   int wait_end();
-  std::string err() const;
+  const std::string& err();  // all it has said there so far
+  // Reads on until it has said `part` there, for at most a loose 30 s; true if it has.
+  bool says(const std::string& part);
   pid_t pid() const { return pid_; }
 
  private:
   pid_t pid_ = -1;
   int out_ = -1, err_ = -1;
-  std::string ready_;
+  std::string ready_, err_text_;
   int exit_ = -1;
 };
 
@@ -81,6 +83,7 @@ class TestCluster {
   NodeProcess& node(std::size_t i) { return *nodes_[i]; }
   void kill(std::size_t i);  // -9
   std::string address(std::size_t i) const;
+  std::string peer_address(std::size_t i) const;
   std::string endpoints() const;
   std::vector<std::string> serve_args(std::size_t i) const;
   std::string data_dir(std::size_t i) const;

@@ -190,6 +190,21 @@ TEST_CASE("serve: every contradiction a node can see by itself gets its sentence
       {{"--cert-file=/no/c.pem", "--key-file=/no/c.key"},
        "cp",
        "--cert-file=/no/c.pem cannot be read: No such file or directory."},
+      {{"--listen-peer-urls=https://127.0.0.1:1"},
+       "cp",
+       "--listen-peer-urls: https://127.0.0.1:1 asks for TLS; give --peer-cert-file and "
+       "--peer-key-file, or write http://."},
+      {{"--peer-cert-file=c.pem"},
+       "cp",
+       "--peer-cert-file is given without --peer-key-file; TLS needs both."},
+      {{"--peer-trusted-ca-file=ca.pem"},
+       "cp",
+       "--peer-trusted-ca-file asks others for certificates, which only a port with TLS can; give "
+       "--peer-cert-file and --peer-key-file as well, or leave it out."},
+      {{"--peer-client-cert-auth", "--peer-cert-file=c.pem", "--peer-key-file=c.key"},
+       "cp",
+       "--peer-client-cert-auth does not say whose certificates to take; give "
+       "--peer-trusted-ca-file=FILE as well."},
       {{"--listen-client-urls=127.0.0.1:1"},
        "cp",
        "--listen-client-urls: \"127.0.0.1:1\" is not a URL; write http://HOST:PORT."},
@@ -250,6 +265,41 @@ TEST_CASE(
   const auto advertised = configured({cert, key, "--advertise-client-urls=http://10.0.0.1:2379"});
   REQUIRE(!advertised);
   CHECK(advertised.error().sentence.find("is plaintext, but --cert-file") != std::string::npos);
+}
+
+TEST_CASE("serve: the peer port is TLS by flags of its own, and nodes dial each other so") {
+  const test::TempDir directory;
+  const test::Authority authority("authority");
+  authority.write(directory / "ca.pem");
+  authority.issue(directory / "c.pem", directory / "c.key");
+  std::vector<std::string> args{"--peer-cert-file=" + (directory / "c.pem"),
+                                "--peer-key-file=" + (directory / "c.key")};
+  const auto trusting = configured(args);
+  REQUIRE(trusting);
+  CHECK(trusting->client_tls == nullptr);
+  CHECK(trusting->advertise_client.at(0) == "http://127.0.0.1:2379");
+  REQUIRE(trusting->peer_tls != nullptr);
+  CHECK(!trusting->peer_tls->options().demand_certificate);
+  CHECK(trusting->peer_tls->options().verify);
+
+  args.push_back("--peer-trusted-ca-file=" + (directory / "ca.pem"));
+  args.push_back("--name=n1");
+  args.push_back("--listen-peer-urls=https://127.0.0.1:2380");
+  const auto with_list = [&](const std::string& scheme) {
+    std::vector<std::string> all = args;
+    all.push_back("--initial-cluster=n1=https://127.0.0.1:2380,n2=" + scheme + "://127.0.0.1:2480");
+    return configured(all);
+  };
+  const auto etcd = with_list("https");
+  REQUIRE(etcd);
+  CHECK(etcd->peer_tls->options().demand_certificate);
+  CHECK(to_text(etcd->members[1].peer) == "127.0.0.1:2480");
+  const auto mixed = with_list("http");
+  REQUIRE(!mixed);
+  CHECK(
+      mixed.error().sentence ==
+      "--initial-cluster: http://127.0.0.1:2480 is plaintext, but --peer-cert-file makes the port "
+      "TLS; write https://, or leave the certificate out.");
 }
 
 TEST_CASE(

@@ -18,6 +18,12 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+std::vector<std::string> joined(std::vector<std::string> some,
+                                const std::vector<std::string>& others) {
+  some.insert(some.end(), others.begin(), others.end());
+  return some;
+}
+
 // An authority, a certificate for this machine and one for a client.
 struct Files {
   Files() {
@@ -34,10 +40,25 @@ struct Files {
     if (demand) out.push_back("--trusted-ca-file=" + path("ca.pem"));
     return out;
   }
+  std::vector<std::string> peer_port() const {
+    return {"--peer-cert-file=" + path("node.pem"), "--peer-key-file=" + path("node.key"),
+            "--peer-trusted-ca-file=" + path("ca.pem")};
+  }
+  // Everyone shows a certificate to everyone.
+  std::vector<std::string> both_ports() const { return joined(client_port(true), peer_port()); }
   // Of our own commands.
   std::string ca() const { return "--cacert=" + path("ca.pem"); }
   std::vector<std::string> known() const {
     return {ca(), "--cert=" + path("client.pem"), "--key=" + path("client.key")};
+  }
+  // The same of other people's.
+  std::string etcdctl(const std::string& endpoints) const {
+    return "env ETCDCTL_API=3 /usr/bin/etcdctl --endpoints " + endpoints + " --cacert " +
+           path("ca.pem") + " --cert " + path("client.pem") + " --key " + path("client.key") + " ";
+  }
+  std::string curl() const {
+    return "curl -sS --cacert " + path("ca.pem") + " --cert " + path("client.pem") + " --key " +
+           path("client.key") + " ";
   }
 
   test::TempDir directory;
@@ -57,7 +78,7 @@ struct OneNode {
   }
   // A command with these flags; until it has become a leader a node refuses.
   RunResult run(std::vector<std::string> args, const std::vector<std::string>& flags) const {
-    args.insert(args.end(), flags.begin(), flags.end());
+    args = joined(std::move(args), flags);
     RunResult result = run_capstan(args);
     for (int i = 0; i < 300 && result.exit == 4; ++i) result = run_capstan(args);
     return result;
@@ -66,6 +87,28 @@ struct OneNode {
   std::uint16_t port = 0;
   std::string https;
   std::unique_ptr<NodeProcess> node;
+};
+
+// n1 and n2, each with flags of its own.
+struct TwoNodes {
+  TwoNodes(const std::vector<std::string>& one, const std::vector<std::string>& two,
+           const std::vector<std::string>& environment = {"NO_COLOR=1"}) {
+    const std::vector<std::uint16_t> ports = test::free_ports(2, 2);
+    const std::string join =
+        "127.0.0.1:" + std::to_string(ports[0]) + ",127.0.0.1:" + std::to_string(ports[1]);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::string name = "n" + std::to_string(i + 1);
+      endpoints[i] = "--endpoints=127.0.0.1:" + std::to_string(ports[i]);
+      nodes[i] = std::make_unique<NodeProcess>(
+          joined({"--mode=cp", "--name=" + name, "--join=" + join, "--data-dir=" + (data / name),
+                  "--wal-segment-bytes=1MiB", "--free-bytes-min=1MiB", "--log-level=warn"},
+                 i == 0 ? one : two),
+          environment);
+    }
+  }
+  test::TempDir data;
+  std::string endpoints[2];
+  std::unique_ptr<NodeProcess> nodes[2];
 };
 
 }  // namespace
@@ -111,14 +154,12 @@ TEST_CASE("tls: a node that demands certificates serves who shows one, and nobod
   CHECK(contains(unknown.err, "it demands a certificate of ours; give --cert and --key"));
   CHECK(at.run({"get", "k"}, known).out == "v\n");
   if (!installed("/usr/bin/curl")) return;
-  const std::string curl = "curl -sS --cacert " + files.path("ca.pem") + " ";
-  const std::string own =
-      " --cert " + files.path("client.pem") + " --key " + files.path("client.key") + " ";
-  CHECK(said_by(curl + own + at.https + "/health") == "{\"health\":\"true\"}");
-  CHECK(contains(said_by(curl + at.https + "/health"), "certificate required"));
+  CHECK(said_by(files.curl() + at.https + "/health") == "{\"health\":\"true\"}");
+  const std::string nameless = "curl -sS --cacert " + files.path("ca.pem") + " ";
+  CHECK(contains(said_by(nameless + at.https + "/health"), "certificate required"));
   files.authority.issue(files.path("client.pem"), files.path("client.key"),
                         {.valid_to_seconds = -60});
-  CHECK(contains(said_by(curl + own + at.https + "/health"), "expired"));
+  CHECK(contains(said_by(files.curl() + at.https + "/health"), "expired"));
 }
 
 TEST_CASE("tls: curl, etcdctl and python3-etcd3 are served as they are") {
@@ -149,21 +190,196 @@ TEST_CASE("tls: curl, etcdctl and python3-etcd3 are served as they are") {
   }
 }
 
-TEST_CASE("tls: a renewed certificate is used without a restart") {
+TEST_CASE("tls: inside it a port speaks h2 or http/1.1, as the client can, and nothing else") {
+  const Files files;
+  const OneNode at(files.client_port(false));
+  if (installed("/usr/bin/openssl")) {
+    const auto agreed = [&](const std::string& offered) {
+      return said_by("openssl s_client -connect 127.0.0.1:" + std::to_string(at.port) +
+                     " -CAfile " + files.path("ca.pem") + " -alpn " + offered + " </dev/null");
+    };
+    CHECK(contains(agreed("h2"), "ALPN protocol: h2\n"));
+    CHECK(contains(agreed("http/1.1"), "ALPN protocol: http/1.1\n"));
+    CHECK(contains(agreed("h2,http/1.1"), "ALPN protocol: http/1.1\n"));
+    CHECK(contains(agreed("spdy/1"), "no application protocol"));
+  }
+  if (installed("/usr/bin/curl")) {
+    CHECK(at.run({"put", "a", "b"}, {"--endpoints=" + at.https, files.ca()}).exit == 0);
+    const std::string got =
+        said_by(files.curl() + "--http2 -w ' over %{http_version}' -d '{\"key\":\"YQ==\"}' " +
+                at.https + "/v3/kv/range");
+    CHECK(contains(got, "\"value\":\"Yg==\""));
+    CHECK(got.ends_with(" over 1.1"));
+  }
+}
+
+TEST_CASE("tls: a renewed certificate is used without a restart, and an open watch goes on") {
   const Files files;
   const OneNode at(files.client_port(false));
   const std::string endpoints = "--endpoints=" + at.https;
-  CHECK(at.run({"put", "k", "v"}, {endpoints, files.ca()}).exit == 0);
+  CHECK(at.run({"put", "k", "1"}, {endpoints, files.ca()}).exit == 0);
+  std::unique_ptr<Beside> watch;
+  if (installed("/usr/bin/etcdctl")) {
+    watch = std::make_unique<Beside>(files.etcdctl(at.https) + "watch k --rev=1");
+    CHECK(watch->wait_for("PUT\nk\n1\n") == "PUT\nk\n1\n");
+  }
   test::Authority other("another authority");
   other.write(files.path("other.pem"));
   other.issue(files.path("node.pem"), files.path("node.key"));
   const std::string renewed = "--cacert=" + files.path("other.pem");
-  CHECK(at.run({"get", "k"}, {endpoints, renewed}).out == "v\n");
+  CHECK(at.run({"put", "k", "2"}, {endpoints, renewed}).exit == 0);
   CHECK(at.run({"get", "k"}, {endpoints, files.ca()}).exit == 7);
-  CHECK(contains(at.node->err(), "tls_reloaded"));
+  CHECK(at.node->says("tls_reloaded"));
+  if (watch) CHECK(watch->wait_for("PUT\nk\n1\nPUT\nk\n2\n") == "PUT\nk\n1\nPUT\nk\n2\n");
   std::filesystem::resize_file(files.path("node.key"), 10);
-  CHECK(at.run({"get", "k"}, {endpoints, renewed}).out == "v\n");
-  CHECK(contains(at.node->err(), "tls_reload_failed"));
+  CHECK(at.run({"get", "k"}, {endpoints, renewed}).out == "2\n");
+  CHECK(at.node->says("tls_reload_failed"));
+}
+
+// ---- Between nodes ------------------------------------------------------------------------------
+
+TEST_CASE("tls: three nodes with TLS on both ports work in either mode, and meet again") {
+  const Files files;
+  for (const Mode mode : {Mode::kCp, Mode::kAp}) {
+    CAPTURE(to_text(mode));
+    TestCluster cluster(mode, 3, files.both_ports());
+    CHECK(cluster.run_until_ok(joined({"put", "a", "1"}, files.known())).exit == 0);
+    cluster.kill(2);
+    CHECK(cluster.run_until_ok(joined({"put", "b", "2"}, files.known())).exit == 0);
+    cluster.start(2);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const std::string here = "--endpoints=https://" + cluster.address(i);
+      CHECK(cluster.run_until_ok(joined({"get", "b", here}, files.known())).out == "2\n");
+    }
+    const RunResult status = cluster.run_until_ok(joined({"status"}, files.known()));
+    CHECK(status.exit == 0);
+    CHECK(!contains(status.out, "TLS"));  // nobody has anything to complain of
+    if (!installed("/usr/bin/curl")) continue;
+    CHECK(said_by("curl -sS http://" + cluster.peer_address(0)) ==
+          "this is a TLS port, and what came is not encrypted: use https://.\n");
+    CHECK(cluster.node(0).says(
+        "n1 expects TLS on its peer port, and what came from 127.0.0.1 is plaintext, and not of a "
+        "node of Capstan"));
+    const std::string peer = "https://" + cluster.peer_address(0);
+    CHECK(contains(said_by("curl -sS --cacert " + files.path("ca.pem") + " " + peer),
+                   "no application protocol"));
+  }
+}
+
+TEST_CASE("tls: etcdctl with a certificate works on three nodes, and without one on none") {
+  if (!installed("/usr/bin/etcdctl")) return;
+  const Files files;
+  const TestCluster cluster(Mode::kCp, 3, files.both_ports());
+  CHECK(cluster.run_until_ok(joined({"put", "a", "1"}, files.known())).exit == 0);
+  std::string all;
+  for (std::size_t i = 0; i < 3; ++i)
+    all += (i == 0 ? "https://" : ",https://") + cluster.address(i);
+  const std::string etcdctl = files.etcdctl(all);
+  CHECK(said_by(etcdctl + "put a 2") == "OK\n");
+  CHECK(said_by(etcdctl + "get a") == "a\n2\n");
+  const std::string seen = "PUT\na\n1\nPUT\na\n2\n";
+  CHECK(Beside(etcdctl + "watch a --rev=1").wait_for(seen) == seen);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::string member = "n" + std::to_string(i + 1) + ", https://" +
+                               cluster.peer_address(i) + ", https://" + cluster.address(i) +
+                               ", false\n";
+    // Where it takes clients a node says in its hello to those that are asked here.
+    std::string members;
+    for (int tries = 0; tries < 300 && !contains(members, member); ++tries) {
+      members = said_by(etcdctl + "member list");
+    }
+    CHECK(contains(members, member));
+  }
+  const test::Said nameless = test::run_line(
+      "env ETCDCTL_API=3 /usr/bin/etcdctl --command-timeout 1s --dial-timeout 1s --endpoints " +
+      all + " --cacert " + files.path("ca.pem") + " put a 3");
+  CHECK(nameless.code != 0);
+  CHECK(!contains(nameless.out, "OK"));
+  CHECK(said_by(etcdctl + "get a") == "a\n2\n");
+}
+
+TEST_CASE("tls: nodes take a new authority's certificates from each other without a restart") {
+  const Files files;
+  TestCluster cluster(Mode::kCp, 3, files.both_ports());
+  CHECK(cluster.run_until_ok(joined({"put", "a", "1"}, files.known())).exit == 0);
+  test::Authority other("another authority");
+  other.write(files.path("ca.pem"));
+  other.issue(files.path("node.pem"), files.path("node.key"));
+  other.issue(files.path("client.pem"), files.path("client.key"));
+  CHECK(cluster.run_until_ok(joined({"put", "a", "2"}, files.known())).exit == 0);
+  cluster.kill(2);
+  cluster.start(2);  // has never heard of the first authority
+  const std::string here = "--endpoints=https://" + cluster.address(2);
+  CHECK(cluster.run_until_ok(joined({"get", "a", here}, files.known())).out == "2\n");
+}
+
+TEST_CASE("tls: a node with TLS on its peer port and one without say so, in log and status") {
+  const Files files;
+  TwoNodes both(files.peer_port(), {});
+  NodeProcess &with = *both.nodes[0], &without = *both.nodes[1];
+  const std::string either = ": give every node --peer-cert-file and --peer-key-file, or none";
+  const std::string expects = "n1 expects TLS on its peer port, n2 dials without" + either;
+  CHECK(without.says(expects));
+  CHECK(contains(run_capstan({"status", both.endpoints[1]}).out, expects));
+  // This one hears it in two ways: n2 dials without, and answers without. The last is in the
+  // status.
+  CHECK(with.says(either));
+  CHECK(contains(run_capstan({"status", both.endpoints[0]}).out, either));
+}
+
+TEST_CASE("tls: without --peer-trusted-ca-file nodes trust the system's authorities") {
+  const Files files;
+  const std::vector<std::string> own{"--peer-cert-file=" + files.path("node.pem"),
+                                     "--peer-key-file=" + files.path("node.key")};
+  TwoNodes strangers(own, own);
+  CHECK(strangers.nodes[0]->says(
+      "its certificate is not signed by this system's authorities; name its own with "
+      "--peer-trusted-ca-file=FILE"));
+  const TwoNodes known(own, own, {"NO_COLOR=1", "SSL_CERT_FILE=" + files.path("ca.pem")});
+  RunResult put;
+  for (int i = 0; i < 300 && put.exit != 0; ++i)
+    put = run_capstan({"put", "k", "v", known.endpoints[0]});
+  CHECK(put.exit == 0);
+}
+
+TEST_CASE("tls: what a node cannot use for TLS is said before it starts") {
+  const Files files;
+  files.authority.issue(files.path("old.pem"), files.path("old.key"), {.valid_to_seconds = -60});
+  files.authority.issue(files.path("early.pem"), files.path("early.key"),
+                        {.valid_from_seconds = 600});
+  files.authority.issue(files.path("locked.pem"), files.path("locked.key"),
+                        {.key_password = "secret"});
+  struct Row {
+    std::string certificate, key, says;
+  };
+  const Row rows[] = {
+      {"none.pem", "node.key", "cert-file=@none.pem cannot be read: No such file or directory."},
+      {"node.key", "node.key", "cert-file=@node.key holds no certificate"},
+      {"node.pem", "node.pem", "key-file=@node.pem holds no private key"},
+      {"node.pem", "client.key",
+       "key-file=@client.key is not the key of the certificate in --&cert-file=@node.pem"},
+      {"old.pem", "old.key", "cert-file=@old.pem has expired on "},
+      {"early.pem", "early.key", "cert-file=@early.pem is not valid before "},
+      {"locked.pem", "locked.key", "key-file=@locked.key is encrypted"},
+  };
+  for (const std::string port : {"", "peer-"}) {
+    for (const Row& row : rows) {
+      std::string says = "capstan serve: --" + port + row.says;
+      for (std::size_t at; (at = says.find('@')) != std::string::npos;) {
+        says.replace(at, 1, files.path(""));
+      }
+      if (const std::size_t at = says.find('&'); at != std::string::npos) says.replace(at, 1, port);
+      CAPTURE(says);
+      const test::TempDir data;
+      NodeProcess node(
+          {"--mode=cp", "--listen=127.0.0.1:" + std::to_string(test::free_ports(1, 2)[0]),
+           "--data-dir=" + (data / "d"), "--" + port + "cert-file=" + files.path(row.certificate),
+           "--" + port + "key-file=" + files.path(row.key)});
+      REQUIRE(node.wait_ready().empty());
+      CHECK(node.wait_end() == 2);
+      CHECK(contains(node.err(), says));
+    }
+  }
 }
 
 }  // namespace capstan::node
