@@ -109,7 +109,8 @@ Result<BenchResult> Bench::run() {
           if (phase_ != Phase::kConnecting) return;
           failure_ = name + ": " + why;
           finish();
-        });
+        },
+        at.tls ? plan_.tls : nullptr);
   }
   timer_.start(kConnectPatience, [this] {
     failure_ = "not all connections stood within 5 s";
@@ -273,7 +274,8 @@ Result<BenchResult> run_bench(const BenchPlan& plan) {
   return result;
 }
 
-Result<BenchEndpoint> find_leader(const std::vector<BenchEndpoint>& endpoints) {
+Result<BenchEndpoint> find_leader(const std::vector<BenchEndpoint>& endpoints,
+                                  const std::shared_ptr<net::TlsContext>& tls) {
   net::Loop loop;
   const auto http = net::HttpClient::create(loop);
   std::size_t left = endpoints.size();
@@ -282,6 +284,7 @@ Result<BenchEndpoint> find_leader(const std::vector<BenchEndpoint>& endpoints) {
     net::HttpCall call;
     call.host = at.host;
     call.port = at.port;
+    if (at.tls) call.tls = tls;
     call.method = "POST";
     call.path = "/v3/maintenance/status";
     call.body = "{}";

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,17 +17,23 @@
 #include "core/result.h"
 #include "core/time.h"
 
+namespace capstan::net {
+class TlsContext;
+}
+
 namespace capstan::lab {
 
 struct BenchEndpoint {
   std::string host;
   std::uint16_t port = 0;
+  bool tls = false;  // https://
 };
 
 enum class BenchOperation : std::uint8_t { kPut, kGet, kMixed };
 
 struct BenchPlan {
-  std::vector<BenchEndpoint> endpoints;  // connections are dealt over them in turn
+  std::vector<BenchEndpoint> endpoints;    // connections are dealt over them in turn
+  std::shared_ptr<net::TlsContext> tls{};  // of those with TLS; offers h2
   BenchOperation operation = BenchOperation::kPut;
   int get_percent = 50;        // kMixed
   bool serializable = false;   // gets: of the node's own state
@@ -60,9 +67,11 @@ struct BenchResult {
 // errors  kNotFound  nobody answered at an endpoint
 Result<BenchResult> run_bench(const BenchPlan& plan);
 
-// Which of the endpoints leads, asked over etcd's JSON gateway, which both stores serve.
+// Which of the endpoints leads, asked over etcd's JSON gateway, which both stores serve; `tls`, of
+// those with TLS, offers http/1.1.
 //   errors  kNotFound  none could be told
-Result<BenchEndpoint> find_leader(const std::vector<BenchEndpoint>& endpoints);
+Result<BenchEndpoint> find_leader(const std::vector<BenchEndpoint>& endpoints,
+                                  const std::shared_ptr<net::TlsContext>& tls);
 
 // The key of number `n`: the decimal number behind as many zeros as make `bytes`.
 std::string bench_key(std::uint64_t n, std::uint32_t bytes);

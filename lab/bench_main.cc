@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -6,6 +7,7 @@
 #include "lab/commands.h"
 #include "node/exit_codes.h"
 #include "node/options.h"
+#include "node/tls_flags.h"
 
 namespace capstan::lab {
 namespace {
@@ -16,7 +18,13 @@ using node::UsageError;
 
 constexpr Option kOptions[] = {
     {"endpoints", OptionKind::kText, "HOST:PORT,...", "127.0.0.1:2379", "",
-     "etcd-v3 endpoints; connections are dealt over them", "bench"},
+     "etcd-v3 endpoints, https:// before those with TLS; connections are dealt over them", "bench"},
+    {"cacert", OptionKind::kText, "FILE", "", "",
+     "for https://: whose certificates nodes must show, in PEM (default: the system's)", "bench"},
+    {"cert", OptionKind::kText, "FILE", "", "", "for https://: the certificate to show", "bench"},
+    {"key", OptionKind::kText, "FILE", "", "", "the key of --cert", "bench"},
+    {"insecure-skip-tls-verify", OptionKind::kSwitch, "", "", "",
+     "for https://: take any certificate; for tests only", "bench"},
     {"leader", OptionKind::kSwitch, "", "", "", "send to the leader among them only", "bench"},
     {"op", OptionKind::kText, "put|get|mixed", "put", "", "what to send", "bench"},
     {"get-percent", OptionKind::kNumber, "N", "50", "", "share of gets when mixed", "bench"},
@@ -36,11 +44,16 @@ constexpr Option kOptions[] = {
     {"json", OptionKind::kSwitch, "", "", "", "one JSON object", "bench"},
 };
 
-std::optional<BenchEndpoint> endpoint_of(std::string_view text) {
-  if (text.starts_with("http://")) text.remove_prefix(7);
+// `tls` where the text does not say.
+std::optional<BenchEndpoint> endpoint_of(std::string_view text, bool tls) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!text.starts_with(scheme)) continue;
+    tls = scheme == "https://";
+    text.remove_prefix(scheme.size());
+  }
   while (text.ends_with('/')) text.remove_suffix(1);
   const std::size_t colon = text.rfind(':');
-  BenchEndpoint endpoint{.host = std::string(text.substr(0, colon)), .port = 2379};
+  BenchEndpoint endpoint{.host = std::string(text.substr(0, colon)), .port = 2379, .tls = tls};
   if (colon != std::string_view::npos) {
     const std::string_view digits = text.substr(colon + 1);
     const auto [end, error] =
@@ -53,6 +66,7 @@ std::optional<BenchEndpoint> endpoint_of(std::string_view text) {
 
 struct Settings {
   BenchPlan plan;
+  std::shared_ptr<net::TlsContext> gateway_tls;  // as the plan's, for HTTP/1.1
   bool leader = false;
   bool json = false;
 };
@@ -67,10 +81,18 @@ std::expected<Settings, UsageError> settings_of(std::span<const std::string> arg
   std::string list = parsed->text("endpoints");
   for (std::size_t from = 0; from <= list.size();) {
     const std::size_t comma = std::min(list.find(',', from), list.size());
-    const auto endpoint = endpoint_of(std::string_view(list).substr(from, comma - from));
+    const auto endpoint =
+        endpoint_of(std::string_view(list).substr(from, comma - from), node::asks_for_tls(*parsed));
     if (!endpoint) return wrong("--endpoints lists HOST:PORT,...: " + list);
     plan.endpoints.push_back(*endpoint);
     from = comma + 1;
+  }
+  if (std::ranges::any_of(plan.endpoints, &BenchEndpoint::tls)) {
+    auto grpc = node::client_tls(*parsed, "h2"), gateway = node::client_tls(*parsed);
+    if (!grpc) return std::unexpected(grpc.error());
+    if (!gateway) return std::unexpected(gateway.error());
+    plan.tls = std::move(*grpc);
+    settings.gateway_tls = std::move(*gateway);
   }
   const std::string op = parsed->text("op");
   if (op != "put" && op != "get" && op != "mixed") return wrong("--op is put, get or mixed.");
@@ -214,7 +236,7 @@ int bench_main(std::span<const std::string> args) {
   }
   BenchPlan& plan = settings->plan;
   if (settings->leader) {
-    const Result<BenchEndpoint> leader = find_leader(plan.endpoints);
+    const Result<BenchEndpoint> leader = find_leader(plan.endpoints, settings->gateway_tls);
     if (!leader) {
       std::fprintf(stderr, "capstan bench: %s\n", leader.error().context.c_str());
       return node::kExitUnreachable;

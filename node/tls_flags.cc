@@ -61,13 +61,14 @@ std::expected<std::shared_ptr<net::TlsContext>, UsageError> port_tls(const Parse
   return loaded(std::move(options));
 }
 
-std::expected<std::shared_ptr<net::TlsContext>, UsageError> client_tls(const Parsed& parsed) {
+std::expected<std::shared_ptr<net::TlsContext>, UsageError> client_tls(
+    const Parsed& parsed, const std::string& protocol) {
   net::TlsOptions options;
   options.certificate = file(parsed, "cert");
   options.key = file(parsed, "key");
   options.authority = file(parsed, "cacert");
   options.verify = !parsed.on("insecure-skip-tls-verify");
-  options.protocols = {"http/1.1"};
+  options.protocols = {protocol};
   if (auto ok = both(options); !ok) return std::unexpected(ok.error());
   return loaded(std::move(options));
 }

@@ -4,6 +4,7 @@
 
 #include <expected>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "net/tls_context.h"
@@ -23,8 +24,9 @@ std::expected<std::shared_ptr<net::TlsContext>, UsageError> port_tls(const Parse
                                                                      std::string_view port);
 
 // How the command line dials https:// endpoints: --cacert (else the system's authorities), --cert
-// and --key, --insecure-skip-tls-verify, as etcdctl's.
-std::expected<std::shared_ptr<net::TlsContext>, UsageError> client_tls(const Parsed& parsed);
+// and --key, --insecure-skip-tls-verify, as etcdctl's. `protocol` is what it speaks inside.
+std::expected<std::shared_ptr<net::TlsContext>, UsageError> client_tls(
+    const Parsed& parsed, const std::string& protocol = "http/1.1");
 // True if one of these flags was given: an endpoint without a scheme then means https://.
 bool asks_for_tls(const Parsed& parsed);
 

@@ -190,6 +190,21 @@ TEST_CASE("tls: curl, etcdctl and python3-etcd3 are served as they are") {
   }
 }
 
+TEST_CASE("tls: the load generator finds the leader and loads it over https") {
+  const Files files;
+  const OneNode at(files.client_port(true));
+  std::vector<std::string> known = files.known();
+  known.push_back("--endpoints=" + at.https);
+  CHECK(at.run({"put", "k", "v"}, known).exit == 0);
+  const std::vector<std::string> bench{"bench",           "--leader",    "--clients=2",
+                                       "--duration=50ms", "--warmup=0s", "--json"};
+  const RunResult loaded = run_capstan(joined(bench, known));
+  CHECK(loaded.exit == 0);
+  CHECK(contains(loaded.out, "\"failed\":0,\"unknown\":0,"));
+  CHECK(!contains(loaded.out, "\"ok\":0,"));
+  CHECK(run_capstan(joined(bench, {files.ca(), "--endpoints=" + at.https})).exit == 7);
+}
+
 TEST_CASE("tls: inside it a port speaks h2 or http/1.1, as the client can, and nothing else") {
   const Files files;
   const OneNode at(files.client_port(false));
