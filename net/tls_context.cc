@@ -165,6 +165,9 @@ Result<SslContextPtr> make(const TlsOptions& options) {
   SSL_CTX_set_num_tickets(ssl, 0);
   SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);  // idle connections hold no buffers
+  // We show what our file holds. OpenSSL would look for more among the authorities, from disk and
+  // at each handshake.
+  SSL_CTX_set_mode(ssl, SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_max_cert_list(ssl, static_cast<long>(kTlsCertificatesBytesMax));
   if (!options.certificate.path.empty()) {
     if (Status ok = use_pair(ssl, options); !ok) return std::unexpected(ok.error());

@@ -228,6 +228,20 @@ TEST_CASE("tls: inside it a port speaks h2 or http/1.1, as the client can, and n
   }
 }
 
+TEST_CASE("tls: a port shows the certificates of its file, and none that it only trusts") {
+  if (!installed("/usr/bin/openssl")) return;
+  const Files files;
+  const OneNode at(files.client_port(true));
+  const auto shown = [&] {
+    return said_by("openssl s_client -connect 127.0.0.1:" + std::to_string(at.port) + " -cert " +
+                   files.path("client.pem") + " -key " + files.path("client.key") +
+                   " -showcerts </dev/null 2>/dev/null | grep -c BEGIN");
+  };
+  CHECK(shown() == "1\n");
+  CHECK(test::run_line("cat " + files.path("ca.pem") + " >> " + files.path("node.pem")).code == 0);
+  CHECK(shown() == "2\n");
+}
+
 TEST_CASE("tls: a renewed certificate is used without a restart, and an open watch goes on") {
   const Files files;
   const OneNode at(files.client_port(false));
