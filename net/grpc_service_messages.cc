@@ -17,12 +17,14 @@ namespace elections = v3electionpb;
 
 // ---- Requests -----------------------------------------------------------------------------------
 
-std::optional<LeaderKey> to_leader(elections::LeaderKey& m, bool there) {
-  if (!there) return std::nullopt;
-  return LeaderKey{.name = std::move(*m.mutable_name()),
-                   .key = std::move(*m.mutable_key()),
-                   .revision = m.rev(),
-                   .lease = m.lease()};
+template <class M>
+std::optional<LeaderKey> leader_of(M& m) {
+  if (!m.has_leader()) return std::nullopt;  // asked first: mutable_leader() makes one
+  elections::LeaderKey& leader = *m.mutable_leader();
+  return LeaderKey{.name = std::move(*leader.mutable_name()),
+                   .key = std::move(*leader.mutable_key()),
+                   .revision = leader.rev(),
+                   .lease = leader.lease()};
 }
 
 template <class M, class Convert>
@@ -50,13 +52,11 @@ Result<ServiceRequest> decode(GrpcMethod method, ByteView bytes, ParseMessage pa
       });
     case GrpcMethod::kProclaim:
       return decoded<elections::ProclaimRequest>(parse, bytes, [](auto& m) {
-        return ProclaimRequest{.leader = to_leader(*m.mutable_leader(), m.has_leader()),
-                               .value = std::move(*m.mutable_value())};
+        return ProclaimRequest{.leader = leader_of(m), .value = std::move(*m.mutable_value())};
       });
     case GrpcMethod::kResign:
-      return decoded<elections::ResignRequest>(parse, bytes, [](auto& m) {
-        return ResignRequest{.leader = to_leader(*m.mutable_leader(), m.has_leader())};
-      });
+      return decoded<elections::ResignRequest>(
+          parse, bytes, [](auto& m) { return ResignRequest{.leader = leader_of(m)}; });
     case GrpcMethod::kLeader:
       return decoded<elections::LeaderRequest>(parse, bytes, [](auto& m) {
         return LeaderRequest{.name = std::move(*m.mutable_name())};
