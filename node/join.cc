@@ -1,7 +1,8 @@
 #include "node/join.h"
 
 #include <algorithm>
-#include <charconv>
+#include <chrono>
+#include <thread>
 
 #include "core/data_dir.h"
 #include "net/json_api.h"
@@ -135,6 +136,7 @@ std::expected<void, std::string> ask_clients(ServeConfig& config) {
         }
       }
     }
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // then anew
   } while (net::Loop::clock().monotonic < until);
   return std::unexpected("no node of --join could be joined: " + why + std::string(kFormOne));
 }

@@ -239,10 +239,11 @@ Checked<const ConfiguredMember*> joining(ServeConfig& config, const std::string&
   for (const ConfiguredMember& member : config.members) {
     config.join_through.push_back({member.peer.host, member.peer.port - 1});
   }
-  config.members = {{.id = {},
-                     .name = name,
-                     .peer = {listen.host, listen.port + 1},
-                     .client_urls = {(config.client_tls ? "https://" : "http://") + to_text(listen)}}};
+  config.members = {
+      {.id = {},
+       .name = name,
+       .peer = {listen.host, listen.port + 1},
+       .client_urls = {(config.client_tls ? "https://" : "http://") + to_text(listen)}}};
   return &config.members.front();
 }
 

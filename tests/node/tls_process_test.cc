@@ -327,6 +327,38 @@ TEST_CASE("tls: etcdctl with a certificate works on three nodes, and without one
   CHECK(said_by(etcdctl + "get a") == "a\n2\n");
 }
 
+TEST_CASE("tls: nodes join a cluster that has it, by --join and by etcd's flags") {
+  const Files files;
+  const OneNode first(files.both_ports());
+  std::vector<std::string> certificate = files.known();
+  certificate.push_back("--endpoints=" + first.https);
+  REQUIRE(first.run({"put", "k", "v"}, certificate).exit == 0);
+  const std::string host = "127.0.0.1:";
+
+  const int second = test::free_ports(1, 2)[0], third = test::free_ports(1, 2)[0];
+  NodeProcess by_join(
+      joined({"--mode=cp", "--name=m2", "--listen=" + host + std::to_string(second),
+              "--join=" + host + std::to_string(first.port), "--data-dir=" + (first.data / "m2")},
+             files.both_ports()));
+  INFO(by_join.err());
+  REQUIRE(!by_join.wait_ready().empty());
+
+  const std::string peer = "https://" + host + std::to_string(third + 1);
+  REQUIRE(first.run({"members", "add", peer}, certificate).exit == 0);
+  NodeProcess by_flags(joined(
+      {"--mode=cp", "--name=m3", "--listen-client-urls=https://" + host + std::to_string(third),
+       "--listen-peer-urls=" + peer, "--initial-cluster-state=existing",
+       "--initial-cluster=m3=" + peer + ",n1=https://" + host + std::to_string(first.port + 1),
+       "--data-dir=" + (first.data / "m3")},
+      files.both_ports()));
+  INFO(by_flags.err());
+  REQUIRE(!by_flags.wait_ready().empty());
+  for (const int port : {second, third}) {
+    certificate.back() = "--endpoints=https://" + host + std::to_string(port);
+    CHECK(first.run({"get", "k"}, certificate).out == "v\n");
+  }
+}
+
 TEST_CASE("tls: nodes take a new authority's certificates from each other without a restart") {
   const Files files;
   TestCluster cluster(Mode::kCp, 3, files.both_ports());
