@@ -59,8 +59,8 @@ class ChangeSource {
 // Return false to stop the scan. The views are valid during the call only.
 using Visitor = std::function<bool(ByteView key, ByteView value)>;
 
-// A frozen view that outlives later commits, also an install(); for sending a snapshot. At most one
-// at a time, and not for long: pages it pins cannot be reused.
+// A frozen view that outlives later commits, also an install(); for sending a snapshot and taking a
+// backup. At most two at a time, and not for long: pages they pin cannot be reused.
 class BaseView {
  public:
   virtual ~BaseView() = default;

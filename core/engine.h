@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "core/backup.h"
 #include "core/disk.h"
 #include "core/limits.h"
 #include "core/request.h"
@@ -95,6 +96,10 @@ class Engine {
 
   // Opens a stream of watches; nullptr where this engine has none.
   virtual std::unique_ptr<WatchStream> watch(WatchOptions options) = 0;
+
+  // The state as of now, or a little later, as a backup; nullptr where this engine makes none. One
+  // at a time. `ready` takes a note only.
+  virtual std::unique_ptr<BackupStream> backup(std::function<void()> ready) = 0;
 
   // Evidence from the transport: a connection to this member (re)opened, or closed or reset. A
   // close is a hint to look sooner, never a proof.

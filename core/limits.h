@@ -20,6 +20,7 @@ inline constexpr std::size_t kEntryBytesMax = 256 * 1024;
 // Between nodes
 inline constexpr std::size_t kFrameBytesMax = 4 * 1024 * 1024;
 inline constexpr std::size_t kPeerQueueBytesMax = 8 * 1024 * 1024;
+inline constexpr std::size_t kBackupPieceBytes = 32 * 1024;  // etcd's, about
 inline constexpr std::size_t kSnapshotChunkBytes = 256 * 1024;
 inline constexpr std::size_t kSyncSliceBytes = 1024 * 1024;
 inline constexpr std::size_t kSyncListKeys = 16 * 1024;            // of a full join, in one turn

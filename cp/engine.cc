@@ -197,6 +197,7 @@ void Engine::State::end_turn() {
     requeue_reads();
   }
   look_after_move();
+  look_after_backup();
   give_work();
   carry_out(raft->take_ready(apply_limit()));
   follow_members();
@@ -354,6 +355,9 @@ void Engine::submit(Request request, Answer answer) {
 }
 std::unique_ptr<WatchStream> Engine::watch(WatchOptions options) {
   return state_->watches.open(std::move(options));
+}
+std::unique_ptr<BackupStream> Engine::backup(std::function<void()> ready) {
+  return state_->open_backup(std::move(ready));
 }
 void Engine::peer_connected(MemberId peer) {
   state_->connected.insert(peer);

@@ -43,6 +43,7 @@ class Engine final : public capstan::Engine {
   void tick() override;
   void submit(Request request, Answer answer) override;
   std::unique_ptr<WatchStream> watch(WatchOptions options) override;
+  std::unique_ptr<BackupStream> backup(std::function<void()> ready) override;
   void peer_connected(MemberId peer) override;
   void peer_disconnected(MemberId peer) override;
   void end_turn() override;

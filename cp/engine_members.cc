@@ -194,7 +194,9 @@ void Engine::State::follow_members() {
   members_version = raft->config_version();
   others.clear();
   for (const Member& member : linked()) {
-    if (!member.name.empty()) names[member.id] = member.name;
+    std::string& name = names[member.id];
+    if (!member.name.empty()) name = member.name;
+    if (name.empty()) name = id_text(static_cast<std::int64_t>(member.id.value));
     if (member.id != config.self) others.push_back(member.id);
   }
   std::erase_if(self_descriptions,

@@ -118,6 +118,11 @@ struct Engine::State {
   void follow_members();
   std::string removed_text() const;
 
+  // ---- engine_backup.cc
+  class Backup;
+  std::unique_ptr<BackupStream> open_backup(std::function<void()> ready);
+  void look_after_backup();
+
   // ---- engine_transfer.cc
   void move_leader(const MoveLeaderRequest& request, Answer answer);
   void look_after_move();
@@ -273,6 +278,8 @@ struct Engine::State {
   SnapshotReceiver receiver;
   Term receiver_term;
   bool installing = false;
+
+  Backup* backup = nullptr;  // the one there is; its client's
 
   StateCompare compare;
   std::set<MemberId> state_alarms;  // said already

@@ -14,6 +14,7 @@
 
 #include "core/base.h"
 #include "cp/message.h"
+#include "cp/state_walk.h"
 
 namespace capstan::cp {
 
@@ -27,7 +28,7 @@ class SnapshotSender {
 
   MemberId to() const { return to_; }
   std::uint64_t number() const { return number_; }
-  EntryId last() const { return last_; }
+  EntryId last() const { return walk_.position().applied; }
 
   // The next piece to send, or nullopt: the window is full or all is sent.
   Result<std::optional<SnapshotChunk>> next();
@@ -37,15 +38,12 @@ class SnapshotSender {
   const std::deque<SnapshotChunk>& unacknowledged() const { return sent_; }
 
  private:
-  SnapshotSender(MemberId to, std::uint64_t number, std::unique_ptr<BaseView> view)
-      : to_(to), number_(number), view_(std::move(view)) {}
+  SnapshotSender(MemberId to, std::uint64_t number, StateWalk walk)
+      : to_(to), number_(number), walk_(std::move(walk)) {}
 
   MemberId to_;
   std::uint64_t number_;
-  std::unique_ptr<BaseView> view_;
-  EntryId last_;
-  std::size_t space_ = 0;  // into the list of spaces
-  std::string from_;       // the first key not sent of that space
+  StateWalk walk_;
   std::uint32_t sequence_ = 0;
   bool final_sent_ = false;
   std::deque<SnapshotChunk> sent_;

@@ -37,7 +37,7 @@ Row parse_row(ByteView bytes) {
   Row row;
   row.position.applied.index = {in.varint()};
   row.position.applied.term = {in.varint()};
-  row.facts.revision = {in.varint()};
+  row.position.revision = row.facts.revision = {in.varint()};
   row.facts.compacted = {in.varint()};
   row.facts.keys = in.varint();
   row.facts.digest = in.u64();
@@ -84,9 +84,12 @@ std::uint64_t StateMachine::fingerprint() const {
 
 void StateMachine::apply(const Config& config) {
   for (const MemberAlarm& alarm : alarms_.list({}, AlarmType::kNone).alarms) {
-    if (!config.was_removed(alarm.member)) continue;
-    alarms_.apply({AlarmRequest::Action::kClear, alarm.member, alarm.type});
+    if (config.was_removed(alarm.member)) clear(alarm);
   }
+}
+
+void StateMachine::clear(const MemberAlarm& alarm) {
+  alarms_.apply({AlarmRequest::Action::kClear, alarm.member, alarm.type});
 }
 
 StateMachine::Position StateMachine::parse(ByteView row) { return parse_row(row).position; }

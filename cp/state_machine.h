@@ -39,7 +39,8 @@ class StateMachine {
   // Where the table stands; what is read at start and after a snapshot was installed.
   struct Position {
     EntryId applied;
-    Config config;  // empty: nothing was ever saved
+    Config config;           // empty: nothing was ever saved
+    Revision revision = {};  // read only: save() writes what the store is at
   };
   Position load();
   static Position parse(ByteView row);
@@ -53,6 +54,8 @@ class StateMachine {
 
   // A configuration: the alarms of those that were removed go with them.
   void apply(const Config& config);
+  // Of a cluster that is no more.
+  void clear(const MemberAlarm& alarm);
 
   // Reads of the present state. A txn must be read-only.
   std::optional<Refusal> read(const RangeRequest& request, RangeResult& out) const;

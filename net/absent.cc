@@ -17,6 +17,8 @@ constexpr Row kRows[] = {
     {"/v3electionpb.Election/", "",
      "refused: in AP mode both sides of a cut would elect. Not applied. Elections are for nodes in "
      "CP mode."},
+    {"/etcdserverpb.Maintenance/Snapshot",
+     "backups are not in this build for AP mode; stop a node and copy its directory"},
     {"/etcdserverpb.Watch/", "watch is not in this build for AP mode; get the key again instead"},
     {"/etcdserverpb.Auth/", "users and roles are not in this build"},
 };

@@ -273,6 +273,7 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, ParseMessage parse
       });
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
+    case GrpcMethod::kSnapshot:
     case GrpcMethod::kUnknown:
     case GrpcMethod::kLock:
     case GrpcMethod::kUnlock:
@@ -317,6 +318,7 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.Cluster/MemberUpdate", "/cluster/member/update", GrpcMethod::kMemberUpdate},
     {"/etcdserverpb.Cluster/MemberPromote", "/cluster/member/promote", GrpcMethod::kMemberPromote},
     {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
+    {"/etcdserverpb.Maintenance/Snapshot", "/maintenance/snapshot", GrpcMethod::kSnapshot},
     {"/etcdserverpb.Watch/Watch", "/watch", GrpcMethod::kWatch},
     {"/v3lockpb.Lock/Lock", "/lock/lock", GrpcMethod::kLock},
     {"/v3lockpb.Lock/Unlock", "/lock/unlock", GrpcMethod::kUnlock},
@@ -395,6 +397,11 @@ Result<bool> asks_health_of_all(ByteView protobuf) {
     return std::unexpected(status.error());
   }
   return message.service().empty();
+}
+
+Status decode_snapshot_request(ByteView protobuf) {
+  pb::SnapshotRequest message;
+  return from_protobuf(message, protobuf);
 }
 
 Result<WatchAsked> decode_watch_asked(ByteView protobuf) {

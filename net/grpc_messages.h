@@ -48,6 +48,7 @@ enum class GrpcMethod : std::uint8_t {
   kMemberPromote,
   kHealthCheck,     // of gRPC itself; answered by the door
   kWatch,           // a stream; net/grpc_watch.h
+  kSnapshot,        // a stream; net/grpc_backup.h
   kLeaseKeepAlive,  // a stream of what follows; net/grpc_keep_alive.h
   // of the services of locks and elections; net/grpc_service.h
   kLock,
@@ -69,7 +70,7 @@ inline constexpr std::size_t kGrpcMethods = static_cast<std::size_t>(GrpcMethod:
 constexpr bool is_of_services(GrpcMethod method) { return method >= GrpcMethod::kLock; }
 
 // `method` is one whose requests are answered one by one: any that this build knows but kWatch,
-// kHealthCheck and those of the services.
+// kSnapshot, kHealthCheck and those of the services.
 //   errors  kMalformed  not such a message
 //           kInvalid    a message that asks for what cannot be: the context is the sentence
 Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);
@@ -79,6 +80,11 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json);
 // The first appends a whole gRPC message, prefix included.
 void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
 std::string encode_etcd_json(GrpcMethod method, Reply& reply);
+
+// A request of Maintenance.Snapshot says nothing; what comes back are pieces.
+Status decode_snapshot_request(ByteView protobuf);  // kMalformed
+void encode_snapshot_piece(const ReplyHeader& header, const std::string& blob, std::string& out);
+std::string encode_snapshot_json(const ReplyHeader& header, const std::string& blob);
 
 // gRPC's health protocol: there is one service, "". False: the message asks for another.
 Result<bool> asks_health_of_all(ByteView protobuf);  // kMalformed

@@ -225,6 +225,7 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::MemberListResponse, MembersResult>(reply, use);
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
+    case GrpcMethod::kSnapshot:
     case GrpcMethod::kUnknown:
     case GrpcMethod::kLock:
     case GrpcMethod::kUnlock:
@@ -249,7 +250,27 @@ void fill(pb::WatchResponse& to, WatchMessage& message) {
   for (WatchEvent& event : message.events) fill(*to.add_events(), event);
 }
 
+// How much is to come is not known while it is walked; etcd's clients do not ask.
+void fill(pb::SnapshotResponse& to, const ReplyHeader& header, const std::string& blob) {
+  fill(*to.mutable_header(), header);
+  to.set_blob(blob);
+}
+
 }  // namespace
+
+void encode_snapshot_piece(const ReplyHeader& header, const std::string& blob, std::string& out) {
+  ScratchArena arena;
+  auto* to = Arena::CreateMessage<pb::SnapshotResponse>(arena.get());
+  fill(*to, header, blob);
+  append_message(*to, to->ByteSizeLong(), out);
+}
+
+std::string encode_snapshot_json(const ReplyHeader& header, const std::string& blob) {
+  ScratchArena arena;
+  auto* to = Arena::CreateMessage<pb::SnapshotResponse>(arena.get());
+  fill(*to, header, blob);
+  return as_json(*to);
+}
 
 void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
   with_message(method, reply, [&out](const google::protobuf::Message& message) {

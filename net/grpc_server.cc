@@ -11,6 +11,7 @@
 
 #include "core/check.h"
 #include "net/absent.h"
+#include "net/grpc_backup.h"
 #include "net/grpc_call.h"
 #include "net/grpc_keep_alive.h"
 #include "net/grpc_messages.h"
@@ -351,6 +352,9 @@ void GrpcSession::headers_done(Call& call) {
     return refuse(call, status.code, status.text, Reason::kOverloaded);
   }
   if (call.method == GrpcMethod::kWatch) open_watch(call);
+  if (call.method == GrpcMethod::kSnapshot) {
+    open_talk(call, std::make_unique<GrpcBackup>(context().handler, ready_of(call)));
+  }
   if (call.method == GrpcMethod::kLeaseKeepAlive) {
     open_talk(call, std::make_unique<GrpcKeepAlive>(context().handler, ready_of(call)));
   }

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/backup.h"
 #include "core/request.h"
 #include "core/time.h"
 #include "core/types.h"
@@ -65,8 +66,12 @@ class Handler {
   // `answer` is called exactly once unless the node stops first.
   virtual void handle(Request request, Answer answer) = 0;
 
-  // Opens a stream of watches; nullptr where there are none. The door drops it when its client goes.
+  // Opens a stream of watches; nullptr where there are none. The door drops it when its client
+  // goes.
   virtual std::unique_ptr<WatchStream> watch(WatchOptions options) = 0;
+
+  // Begins a backup; nullptr where there are none. Dropped likewise.
+  virtual std::unique_ptr<BackupStream> backup(std::function<void()> ready) = 0;
 
   virtual Health health() = 0;
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "net/absent.h"
+#include "net/backup_call.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_service_messages.h"
 #include "net/json_api.h"
@@ -182,6 +183,39 @@ void route_watch(DoorContext& context, const HttpRequest& request, HttpAnswer an
   answer(std::move(reply));
 }
 
+// ---- Backups ------------------------------------------------------------------------------------
+
+class BackupLines final : public Lines {
+ public:
+  BackupLines(ReadyNote note, std::unique_ptr<BackupStream> stream)
+      : Lines(std::move(note)), call_(std::move(stream)) {}
+
+ private:
+  std::optional<std::string> message() override {
+    auto piece = call_->next();
+    if (!piece) return std::nullopt;
+    if (*piece) return encode_snapshot_json((*piece)->header, (*piece)->blob);
+    if (piece->error().code == GrpcCode::kOk) {
+      end();
+    } else {
+      end(piece->error().code, piece->error().text);
+    }
+    return std::nullopt;
+  }
+  void close() override { call_.reset(); }
+
+  std::optional<BackupCall> call_;
+};
+
+void route_backup(DoorContext& context, HttpAnswer answer) {
+  const ReadyNote note;
+  std::unique_ptr<BackupStream> stream = context.handler.backup(note.giver());
+  if (stream == nullptr) return answer(absent(context, GrpcMethod::kSnapshot));
+  HttpReply reply;
+  reply.stream = std::make_unique<BackupLines>(note, std::move(stream));
+  answer(std::move(reply));
+}
+
 // ---- Locks and elections ------------------------------------------------------------------------
 
 class ObserveLines final : public Lines {
@@ -245,6 +279,7 @@ void route_service(DoorContext& context, GrpcMethod method, const HttpRequest& r
 void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
                    HttpAnswer answer) {
   if (method == GrpcMethod::kWatch) return route_watch(context, request, std::move(answer));
+  if (method == GrpcMethod::kSnapshot) return route_backup(context, std::move(answer));
   if (is_of_services(method)) return route_service(context, method, request, std::move(answer));
   if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));

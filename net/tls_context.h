@@ -7,7 +7,7 @@
 //
 // Fixed, for every user: TLS 1.2 or 1.3, no renegotiation, no compression, no resumption (so that
 // a changed authority holds for every connection), ciphers as HTTP/2 wants them (RFC 7540 9.2.2).
-// OpenSSL is named in net/tls_*.cc and net/tls_internal.h only.
+// OpenSSL is named in net/tls_*.cc and net/tls_internal.h only (and in net/sha256.cc).
 #pragma once
 
 #include <memory>

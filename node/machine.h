@@ -82,6 +82,11 @@ class Machine {
   // turns by more than its destructor.
   std::unique_ptr<WatchStream> watch(WatchOptions options);
 
+  // Begins a backup; nullptr in AP.
+  std::unique_ptr<BackupStream> backup(std::function<void()> ready) {
+    return engine_->backup(std::move(ready));
+  }
+
   // Learned later: what a member announced of itself.
   void describes_itself(MemberId member, std::string name, std::vector<std::string> client_urls);
 

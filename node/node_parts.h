@@ -69,6 +69,9 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   std::unique_ptr<WatchStream> watch(WatchOptions options) override {
     return machine->watch(std::move(options));
   }
+  std::unique_ptr<BackupStream> backup(std::function<void()> ready) override {
+    return machine->backup(std::move(ready));
+  }
   net::Health health() override;
   std::string metrics_text() override;
   void lab(net::LabCommand command, net::LabAnswer answer) override;

@@ -507,6 +507,11 @@ TEST_CASE("as etcd: maintenance") {
       {kEtcdctl + "del k", "Error: etcdserver: corrupt cluster\n"},
       {kEtcdctl + "alarm disarm", "memberID:7 alarm:CORRUPT \n"},
       {kEtcdctl + "get k", "k\nv\n"},
+      {"d=$(mktemp -d); " + kEtcdctl +
+           "snapshot save $d/s 2>/dev/null | sed 's/at .*/at F/'; rm -r $d",
+       "Snapshot saved at F\n"},
+      {"curl -s -X POST -d '{}' http://@/v3/maintenance/snapshot | head -1 | cut -c1-11",
+       "{\"result\":{\n"},
   });
 }
 

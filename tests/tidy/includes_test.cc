@@ -39,7 +39,7 @@ const Library kLibraries[] = {
     {R"(nghttp2/.*|google/protobuf/.*|.*\.pb\.h)", R"(net/grpc_.*)"},
     {R"(http_parser\.h)", R"(net/http_.*)"},
     {R"(CLI/.*|toml\+\+/.*|toml\.hpp)", R"(node/options.*\.cc)"},
-    {R"(openssl/.*)", R"(net/tls_.*)"},
+    {R"(openssl/.*)", R"(net/(tls_.*|sha256\.cc))"},
     {R"(nlohmann/.*)", R"((net|node|lab)/.*\.cc)"},
 };
 

@@ -1,0 +1,33 @@
+// Maintenance.Snapshot on one HTTP/2 stream.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "net/backup_call.h"
+#include "net/grpc_stream.h"
+#include "net/handler.h"
+
+namespace capstan::net {
+
+class GrpcBackup final : public GrpcStream {
+ public:
+  // `ready`: produce() may have something to say; it takes a note only.
+  GrpcBackup(Handler& handler, std::function<void()> ready)
+      : handler_(handler), ready_(std::move(ready)) {}
+
+  void half_closed() override;
+  bool produce(std::string& out) override;
+
+ private:
+  void take(ByteView message) override;
+  void close() override { call_.reset(); }
+
+  Handler& handler_;
+  std::function<void()> ready_;
+  std::optional<BackupCall> call_;
+};
+
+}  // namespace capstan::net
