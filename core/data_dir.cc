@@ -10,6 +10,7 @@ namespace {
 
 constexpr const char* kIdentity = "identity";
 constexpr const char* kCreating = "creating";
+constexpr const char* kRestoring = "restoring";
 
 // True if the directory has a file of this name.
 Result<bool> has(Directory& directory, const std::string& name) {
@@ -46,8 +47,8 @@ std::unexpected<Error> half_there(const std::string& path, const char* has, cons
 }
 
 // Leaves a mark while parts are being made; its removal comes after the identity.
-Status mark_creating(Directory& root) {
-  Result<std::unique_ptr<File>> mark = root.create(kCreating);
+Status leave_mark(Directory& root, const char* name) {
+  Result<std::unique_ptr<File>> mark = root.create(name);
   if (!mark && mark.error().code != ErrorCode::kExists) return std::unexpected(mark.error());
   return root.sync();
 }
@@ -104,6 +105,18 @@ Result<DataDir> open_data_dir(const DataDirOptions& options) {
   }
   const Result<Found> found = look(*out.root, existing ? existing->get() : nullptr);
   if (!found) return std::unexpected(found.error());
+  const Result<bool> restoring = has(*out.root, kRestoring);
+  if (!restoring) return std::unexpected(restoring.error());
+  if (options.restores || *restoring) {
+    if (!options.restores || found->identity) {
+      return fail(ErrorCode::kMismatch,
+                  "the data directory " + options.path +
+                      " holds a restore that did not end; empty it and restore again");
+    }
+    if (Status marked = leave_mark(*out.root, kRestoring); !marked) {
+      return std::unexpected(marked.error());
+    }
+  }
   out.fresh = !found->identity;
   Rng draws(options.entropy);
   if (found->identity) {
@@ -127,7 +140,9 @@ Result<DataDir> open_data_dir(const DataDirOptions& options) {
                     .node = node,
                     .member = options.want.member,
                     .token_hash = options.want.token_hash};
-    if (Status marked = mark_creating(*out.root); !marked) return std::unexpected(marked.error());
+    if (Status marked = leave_mark(*out.root, kCreating); !marked) {
+      return std::unexpected(marked.error());
+    }
   }
 
   Result<std::unique_ptr<Directory>> wal = open_directory(wal_path, true);
@@ -153,6 +168,12 @@ Result<DataDir> open_data_dir(const DataDirOptions& options) {
   if (stored) stored = remove_if_there(*out.root, kCreating);
   if (!stored) return std::unexpected(stored.error());
   return out;
+}
+
+Status end_restore(DataDir& data) {
+  if (Status sealed = data.log.wal->seal(); !sealed) return sealed;
+  if (Status removed = data.root->remove(kRestoring); !removed) return removed;
+  return data.root->sync();
 }
 
 }  // namespace capstan

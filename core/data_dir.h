@@ -4,6 +4,7 @@
 //   PATH/identity    core/identity.h
 //   PATH/wal/        core/wal.h
 //   PATH/base.lmdb   core/base.h
+//   PATH/restoring   there while a restore fills the others
 //
 // A first start leaves the mark "creating", makes the log and the base, then the identity, and
 // takes identity: a crash between leaves nothing that was ever acknowledged, and the next start
@@ -26,6 +27,7 @@ struct DataDirOptions {
   IdentityWanted want;
   std::size_t segment_bytes = kWalSegmentBytes;
   std::uint64_t map_bytes = kLmdbMapBytes;
+  bool restores = false;      // a restore fills it; until end_restore() no node starts on it
   std::uint64_t entropy = 0;  // draws the node id and the salts; must differ at every start
 };
 
@@ -45,5 +47,7 @@ Result<bool> has_identity(const std::string& path);
 // kBusy: another process has it. kMismatch, kCorrupt: as the parts say. kNotFound: an identity
 // without a log or the other way round. Nothing is written before the identity has been checked.
 Result<DataDir> open_data_dir(const DataDirOptions& options);
+// All is in it: from now on a node may start there.
+Status end_restore(DataDir& data);
 
 }  // namespace capstan

@@ -19,6 +19,7 @@ int compact_command(Args args);
 int lease_command(Args args);
 int status_command(Args args);
 int members_command(Args args);
+int restore_command(Args args);
 int lab_command(Args args);
 
 // `capstan` alone.

@@ -6,9 +6,9 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kCommands[] = {"compare", "bench", "serve",   "status",  "members",
-                                          "put",     "get",   "del",     "compact", "lease",
-                                          "lab",     "help",  "version", "exit",    "config"};
+constexpr std::string_view kCommands[] = {
+    "compare", "bench", "serve", "status", "members", "put",  "get",    "del",
+    "compact", "lease", "lab",   "help",   "version", "exit", "config", "restore-backup"};
 
 constexpr std::string_view kExitPage =
     R"(Exit codes: what a script may conclude.
@@ -138,6 +138,24 @@ A change is in force when it is answered; one at a time (cp). In AP mode the
 members are those of the start.
 
 )"},
+    {"restore-backup",
+     R"(capstan restore-backup FILE [flags of serve]    a new cluster from an old one (cp)
+
+    etcdctl snapshot save FILE             takes a backup, of any node
+    capstan restore-backup FILE --mode=cp --listen=HOST:PORT --data-dir=DIR
+    capstan serve --mode=cp --listen=HOST:PORT --data-dir=DIR
+
+A majority is lost for good: the same from what a member has left.
+
+    capstan restore-backup --from-data-dir=OLD --mode=cp --listen=HOST:PORT \
+        --data-dir=DIR
+
+Either makes a data directory of a new cluster, with an id of its own, and says
+what may be lost. Others join it on empty directories (serve --join), or, from a
+file, are restored with the same flags and list. The flags are those serve takes
+then.
+
+)"},
     {"lab", R"(capstan lab cut|oneway|heal|show [flags]    split the network between nodes
 
     capstan lab cut n1 / n2,n3             two sides that do not hear each other
@@ -181,6 +199,7 @@ see it      compare    both modes under the same partition: a table and a report
 run it      serve      run a node
             status     ask every node: sides, leader, what is equal
             members    who belongs to it; add, remove, promote
+            restore-backup    a new cluster from a backup or a member's disk
 use it      put        write a key
             get        read a key, or all with a prefix
             del        delete a key, or all with a prefix
@@ -200,7 +219,7 @@ std::string help_page(std::string_view topic) {
   for (const Page& page : kPages) {
     if (page.name != topic) continue;
     std::string out = std::string(page.head) + "Flags\n" + options_help(option_table(), topic);
-    if (topic != "serve") out += kHintClient;
+    if (topic != "serve" && topic != "restore-backup") out += kHintClient;
     return out;
   }
   return {};

@@ -22,11 +22,17 @@ struct Command {
   int (*run)(Args);
 };
 constexpr Command kCommands[] = {
-    {"serve", capstan::node::serve_command},     {"put", capstan::node::put_command},
-    {"get", capstan::node::get_command},         {"del", capstan::node::del_command},
-    {"compact", capstan::node::compact_command}, {"lease", capstan::node::lease_command},
-    {"status", capstan::node::status_command},   {"members", capstan::node::members_command},
-    {"lab", capstan::node::lab_command},         {"compare", capstan::lab::compare_main},
+    {"serve", capstan::node::serve_command},
+    {"put", capstan::node::put_command},
+    {"get", capstan::node::get_command},
+    {"del", capstan::node::del_command},
+    {"compact", capstan::node::compact_command},
+    {"lease", capstan::node::lease_command},
+    {"status", capstan::node::status_command},
+    {"members", capstan::node::members_command},
+    {"restore-backup", capstan::node::restore_command},
+    {"lab", capstan::node::lab_command},
+    {"compare", capstan::lab::compare_main},
     {"bench", capstan::lab::bench_main},
 };
 

@@ -104,6 +104,8 @@ constexpr Option kOptions[] = {
     {"lease", OptionKind::kText, "ID", "", "", "the key lives as long as this lease (cp)", "put"},
     {"keys", OptionKind::kSwitch, "", "", "", "show: the keys under it too", "lease"},
     {"once", OptionKind::kSwitch, "", "", "", "keep-alive: one sign of life", "lease"},
+    {"from-data-dir", OptionKind::kText, "DIR", "", "",
+     "in place of a file: the data directory of a stopped member", "restore-backup"},
     {"learner", OptionKind::kSwitch, "", "", "", "add: it votes only once it is promoted",
      "members"},
     {"confirm", OptionKind::kText, "NAME", "", "", "remove: yes, this one", "members"},
@@ -131,6 +133,8 @@ constexpr Option kOptions[] = {
 };
 
 bool takes(const Option& option, std::string_view command) {
+  // It is told about a node as serve is.
+  if (command == "restore-backup" && takes(option, "serve")) return true;
   std::string_view rest = option.commands;
   while (!rest.empty()) {
     const std::size_t space = rest.find(' ');
