@@ -197,6 +197,8 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                        "member removed",
                                        "learner promoted",
                                        "newcomers at the end",
+                                       "backup read back",
+                                       "backup given up",
                                        "write repeated with its request id",
                                        "watches resumed",
                                        "watches canceled",

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lab/linearizable.h"
+#include "tests/sim/backups.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/history_check.h"
 #include "tests/sim/lease_holders.h"
@@ -29,7 +30,8 @@ class CpRun {
       : cluster_(seed, options, counters, hooks()),
         oracle_(cluster_.world, counters, cluster_.nodes),
         watchers_(cluster_),
-        lease_holders_(cluster_) {}
+        lease_holders_(cluster_),
+        backups_(cluster_, truth_) {}
 
   World& world() { return cluster_.world; }
   std::uint64_t struck() const { return cluster_.faults->struck(); }
@@ -40,6 +42,7 @@ class CpRun {
     cluster_.clients.start();
     watchers_.start();
     lease_holders_.start();
+    backups_.start();
     world().after(world().rng.faults.between(0, kSecond), [this] { cluster_.faults->start(); });
     world().run_until(cluster_.options.chaos);
     if (world().failed()) return;
@@ -155,6 +158,7 @@ class CpRun {
     if (world().failed()) return;
     cluster_.clients.stop();
     lease_holders_.stop();
+    backups_.stop();
     const Micros limit = world().now() + 10 * kSecond;
     if (!cluster_.run_while_waiting(
             limit, [this] { return cluster_.clients.open() == 0; }, 10 * kMillisecond)) {
@@ -333,6 +337,7 @@ class CpRun {
   TruthKeeper truth_;
   Watchers watchers_;
   LeaseHolders lease_holders_;
+  Backups backups_;
   std::vector<int> members_;  // who must go on after the heal
   std::size_t reached_ = 0;
   std::uint64_t probes_ = 0;

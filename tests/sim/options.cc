@@ -99,6 +99,7 @@ Options draw_options(Mode mode, Rng& rng) {
       o.spares = 2;
       o.wipe = o.rot = false;
     }
+    o.backups = rng.chance(0.3);
   }
   return o;
 }
@@ -176,6 +177,7 @@ std::string to_text(const Options& o) {
   flag("moves", o.moves);
   flag("alarms", o.alarms);
   flag("members", o.members);
+  flag("backups", o.backups);
   flag("no_space", o.no_space);
   return text;
 }
