@@ -81,6 +81,8 @@ void Raft::reset_for_role() {
   own_vote_write_ = 0;
   own_vote_counted_ = false;
   progress_.clear();
+  if (!leaving_.empty()) ++config_version_;
+  leaving_.clear();
   announced_.clear();
   restoring_.reset();
   transferee_ = {};
@@ -161,6 +163,7 @@ void Raft::tick() {
       say("transfer_failed", "no answer within an election timeout");
       transferee_ = {};
     }
+    see_off();
     if (tick_ >= heartbeat_tick_) {
       tick_restoring();
       broadcast_heartbeat();

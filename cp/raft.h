@@ -216,7 +216,8 @@ class Raft {
   // Another number whenever the newest configuration, or which of them is committed, changes.
   std::uint64_t config_version() const { return config_version_; }
   // Whom this member has to do with: everyone in a configuration that may still be the one that
-  // counts, and the one before it until that is committed. By id.
+  // counts, and the one before it until that is committed; a leader has to do with those that were
+  // left out for a while longer, so that they hear of it. By id.
   std::vector<Member> linked() const;
   // Leader: heard within an election timeout, and in normal standing; ourselves always.
   bool hears(MemberId member) const;
@@ -250,6 +251,7 @@ class Raft {
   void drop_configs_from(Index index);
   void follow_config();
   void config_committed();
+  void see_off();
   void advance_config();
 
   // raft_election.cc
@@ -341,7 +343,14 @@ class Raft {
 
   // Leader
   std::map<MemberId, Progress> progress_;
-  Index term_first_;  // our empty entry
+  struct Leaving {
+    Member member;
+    Index left;                   // the configuration without it
+    std::uint64_t until_tick;     // then it is given up
+    std::uint64_t told_tick = 0;  // it has that entry since; 0: not known yet
+  };
+  std::map<MemberId, Leaving> leaving_;  // still in progress_
+  Index term_first_;                     // our empty entry
   std::uint64_t heartbeat_tick_ = 0;
   std::size_t uncommitted_bytes_ = 0;
   MemberId transferee_;

@@ -11,6 +11,11 @@
 #include "cp/raft.h"
 
 namespace capstan::cp {
+namespace {
+
+constexpr std::uint64_t kSeeOffTimeouts = 10;  // election timeouts
+
+}  // namespace
 
 const Config& Raft::config_at(Index index) const {
   CAPSTAN_ASSERT(configs_.front().first <= index);
@@ -78,20 +83,41 @@ void Raft::follow_config() {
   }
 }
 
-// What is committed is not undone, so nobody needs those it leaves out any more: they hear of it,
-// and that is the last they hear.
+// What is committed is not undone, so those it leaves out are needed no more. The leader sees them
+// off: they are still sent to until they have the entry and a heartbeat that says it is committed.
 void Raft::config_committed() {
   ++config_version_;
   if (config().joint() || config_index() > commit_) return;
-  if (is_leader()) {
-    for (auto& [member, progress] : progress_) {
-      if (!config().is_member(member)) send_heartbeat(member, progress);
+  for (const auto& [member, progress] : progress_) {
+    if (config().is_member(member) || leaving_.contains(member)) continue;
+    Member known{.id = member, .name = {}};
+    for (const auto& [index, earlier] : configs_) {
+      if (const Member* record = earlier.record(member)) known = *record;
     }
-    std::erase_if(progress_, [this](const auto& each) { return !config().is_member(each.first); });
+    const auto patience = kSeeOffTimeouts * static_cast<std::uint64_t>(options_.election_ticks);
+    leaving_[member] = {std::move(known), config_index(), tick_ + patience};
   }
   const auto gone = [this](const RollEntry& each) { return config().was_removed(each.member); };
   if (std::erase_if(hard_.roll, gone) > 0) hard_changed_ = true;
   std::erase_if(hellos_, [this](const auto& each) { return config().was_removed(each.first); });
+}
+
+// Leader, each tick.
+void Raft::see_off() {
+  for (auto at = leaving_.begin(); at != leaving_.end();) {
+    auto& [member, leaving] = *at;
+    const auto progress = progress_.find(member);
+    if (leaving.told_tick == 0 && progress->second.match >= leaving.left) leaving.told_tick = tick_;
+    const std::uint64_t beats = 2 * static_cast<std::uint64_t>(options_.heartbeat_ticks);
+    const bool told = leaving.told_tick != 0 && tick_ >= leaving.told_tick + beats;
+    if (!told && tick_ < leaving.until_tick) {
+      ++at;
+      continue;
+    }
+    progress_.erase(progress);
+    at = leaving_.erase(at);
+    ++config_version_;
+  }
 }
 
 void Raft::advance_config() {
@@ -113,6 +139,7 @@ std::vector<Member> Raft::linked() const {
   for (; from != configs_.end(); ++from) {
     for (const Member& member : from->second.members) known[member.id] = member;
   }
+  for (const auto& [id, leaving] : leaving_) known.try_emplace(id, leaving.member);
   std::vector<Member> out;
   for (auto& [id, member] : known) out.push_back(std::move(member));
   return out;

@@ -98,7 +98,7 @@ void Raft::tick_restoring() {
   if (!restoring_ && established()) {
     for (const auto& [member, life] : announced_) {
       const auto at = progress_.find(member);
-      if (at == progress_.end() || at->second.counts) continue;
+      if (at == progress_.end() || at->second.counts || !config().is_member(member)) continue;
       restoring_ = Restoring{member, life, join_read_round(), false, {}};
       learn(member, life);
       break;

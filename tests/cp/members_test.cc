@@ -174,6 +174,20 @@ TEST_CASE("members: a removed follower hears of it and serves nothing more") {
   CHECK(change(cluster, leader, add(gone)).reason == Reason::kMemberExists);
 }
 
+TEST_CASE("members: one that is out of reach when it is removed hears of it a little later") {
+  CpCluster cluster(3);
+  const int leader = cluster.elect();
+  const int gone = other_than(leader);
+  cluster.filter = [gone](int, int to, const cp::Message&) { return to != gone; };
+  REQUIRE(change(cluster, leader, remove(gone)).outcome == Outcome::kOk);
+  cluster.run(100);
+  CHECK(cluster.get_now(gone, "k").reason != Reason::kRemoved);  // how should it know
+  cluster.filter = nullptr;
+  CHECK(cluster.run_until([&] { return cluster.get_now(gone, "k").reason == Reason::kRemoved; }));
+  cluster.run(300);
+  CHECK(!cluster.engine(leader).raft().progress().contains(CpCluster::id(gone)));
+}
+
 TEST_CASE("members: a leader that is removed hands over first; no write fails for it") {
   CpCluster cluster(3);
   const int leader = cluster.elect();
