@@ -70,7 +70,8 @@ std::string forged_identity(ByteView edits) {
   static const std::string valid = [] {
     test::FaultFs fs;
     const auto directory = fs.directory("data");
-    CAPSTAN_ASSERT(store_identity(*directory, {Mode::kAp, {7}, "n1", {9}, 4}).has_value());
+    const Identity identity{Mode::kAp, {7}, "n1", {9}, 4, {11}, 12};
+    CAPSTAN_ASSERT(store_identity(*directory, identity).has_value());
     return fs.image("data/identity");
   }();
   std::string bytes = edited(valid.substr(0, valid.size() - sizeof(std::uint64_t)), edits);
