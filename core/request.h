@@ -386,6 +386,10 @@ using Answer = std::move_only_function<void(Reply)>;
 
 // The id of a lease or member as etcd's tools write it, 16 hex digits; fewer are read, too.
 std::string id_text(std::int64_t id);
+template <class Tag>
+std::string id_text(Number<Tag> id) {
+  return id_text(static_cast<std::int64_t>(id.value));
+}
 std::optional<std::int64_t> id_of_text(std::string_view text);
 
 // True if the request can change the state (a txn with a put or delete in either branch counts).

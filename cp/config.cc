@@ -38,8 +38,6 @@ void insert(std::vector<MemberId>& sorted, MemberId member) {
   if (at == sorted.end() || *at != member) sorted.insert(at, member);
 }
 
-std::string hex_id(MemberId member) { return id_text(static_cast<std::int64_t>(member.value)); }
-
 }  // namespace
 
 bool Config::is_voter(MemberId member) const {
@@ -92,13 +90,13 @@ std::expected<Config, Refusal> changed(const Config& now, const MemberChangeRequ
     for (const Member& other : now.members) {
       if (other.id == id || other.peer != request.peer) continue;
       return no(Reason::kPeerUrlExists, "the peer address " + request.peer + " is that of " +
-                                            (other.name.empty() ? hex_id(other.id) : other.name) +
+                                            (other.name.empty() ? id_text(other.id) : other.name) +
                                             ".");
     }
   }
   if (request.action == Action::kAdd) {
     if (now.is_member(id) || now.was_removed(id)) {
-      return no(Reason::kMemberExists, "the id " + hex_id(id) + " is taken.");
+      return no(Reason::kMemberExists, "the id " + id_text(id) + " is taken.");
     }
     if (now.everyone().size() >= kMembersMax) {
       return no(Reason::kInvalid,
@@ -117,8 +115,8 @@ std::expected<Config, Refusal> changed(const Config& now, const MemberChangeRequ
   if (!now.is_member(id)) {
     return no(Reason::kMemberNotFound,
               now.was_removed(id)
-                  ? "the member " + hex_id(id) + " has been removed before."
-                  : "no member has the id " + hex_id(id) + "; capstan members list has them.");
+                  ? "the member " + id_text(id) + " has been removed before."
+                  : "no member has the id " + id_text(id) + "; capstan members list has them.");
   }
   switch (request.action) {
     case Action::kAdd:
@@ -128,7 +126,7 @@ std::expected<Config, Refusal> changed(const Config& now, const MemberChangeRequ
       break;
     case Action::kPromote:
       if (!now.is_learner(id)) {
-        return no(Reason::kNotLearner, "the member " + hex_id(id) + " votes already.");
+        return no(Reason::kNotLearner, "the member " + id_text(id) + " votes already.");
       }
       std::erase(out.learners, id);
       std::erase(out.joining, id);

@@ -196,7 +196,7 @@ void Engine::State::follow_members() {
   for (const Member& member : linked()) {
     std::string& name = names[member.id];
     if (!member.name.empty()) name = member.name;
-    if (name.empty()) name = id_text(static_cast<std::int64_t>(member.id.value));
+    if (name.empty()) name = id_text(member.id);
     if (member.id != config.self) others.push_back(member.id);
   }
   std::erase_if(self_descriptions,

@@ -374,21 +374,21 @@ Json json_of(const LeaseTimeToLiveRequest& r) {
 }
 
 Json json_of(const MoveLeaderRequest& r) {
-  return {{"op", "move_leader"}, {"target", id_text(static_cast<std::int64_t>(r.target.value))}};
+  return {{"op", "move_leader"}, {"target", id_text(r.target)}};
 }
 
 Json json_of(const DefragmentRequest&) { return {{"op", "defragment"}}; }
 
 Json json_of(const AlarmRequest& r) {
   Json to{{"op", "alarm"}, {"action", kActions[static_cast<std::size_t>(r.action)]}};
-  if (r.member) to["member"] = id_text(static_cast<std::int64_t>(r.member.value));
+  if (r.member) to["member"] = id_text(r.member);
   if (r.type != AlarmType::kNone) to["alarm"] = kAlarms[static_cast<std::size_t>(r.type)];
   return to;
 }
 
 Json json_of(const MemberChangeRequest& r) {
   Json to{{"op", kMemberOps[static_cast<std::size_t>(r.action)]}};
-  if (r.member) to["member"] = id_text(static_cast<std::int64_t>(r.member.value));
+  if (r.member) to["member"] = id_text(r.member);
   if (!r.peer.empty()) to["peer"] = r.peer;
   put_flag(to, "learner", r.learner);
   return to;

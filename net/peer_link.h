@@ -68,6 +68,11 @@ class Link : public StreamEvents {
   std::size_t queued_bytes() const { return stream_ ? stream_->queued_bytes() : 0; }
   std::string remote() const { return stream_ ? stream_->remote() : std::string(); }
 
+  std::string remote_host() const {
+    const std::string at = remote();
+    return at.substr(0, at.rfind(':'));
+  }
+
   void on_connect() override { user_.link_connected(*this); }
   void on_bytes(ByteView bytes) override;
   void on_close(CloseReason why, const std::string& text) override;

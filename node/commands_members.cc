@@ -12,9 +12,8 @@ namespace {
 
 using Action = MemberChangeRequest::Action;
 
-std::string id_text_of(MemberId id) { return id_text(static_cast<std::int64_t>(id.value)); }
 std::string called(const PeerStatus& member) {
-  return member.name.empty() ? id_text_of(member.id) : member.name;
+  return member.name.empty() ? id_text(member.id) : member.name;
 }
 
 int list(Cli& cli) {

@@ -15,8 +15,6 @@ int complain(const std::string& sentence, int code) {
   return code;
 }
 
-std::string hex(ClusterId cluster) { return id_text(static_cast<std::int64_t>(cluster.value)); }
-
 }  // namespace
 
 int restore_command(Args args) {
@@ -51,8 +49,8 @@ int restore_command(Args args) {
       "cluster %s\n",
       config->data_dir.c_str(), static_cast<unsigned long long>(done->head.revision.value),
       static_cast<unsigned long long>(done->head.last.term.value),
-      static_cast<unsigned long long>(done->head.last.index.value), hex(done->head.cluster).c_str(),
-      hex(done->cluster).c_str());
+      static_cast<unsigned long long>(done->head.last.index.value),
+      id_text(done->head.cluster).c_str(), id_text(done->cluster).c_str());
   std::string talk = "What the old cluster acknowledged after that is not in it.";
   if (!from.data_dir.empty()) {
     talk += " This member may have been behind: writes that only the lost majority had are lost. " +

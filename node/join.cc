@@ -18,9 +18,8 @@ constexpr std::string_view kFormOne =
     " To form a new cluster instead, list every member, this one included.";
 
 bool is_self(const ServeConfig& config, const HostPort& peer) {
-  const auto same_host = [](std::string host) { return host == "localhost" ? "127.0.0.1" : host; };
   const auto self = std::ranges::find(config.members, config.name, &ConfiguredMember::name);
-  return self->peer.port == peer.port && same_host(self->peer.host) == same_host(peer.host);
+  return normal(self->peer) == normal(peer);
 }
 
 std::optional<std::string> name_taken(const ServeConfig& config,

@@ -138,10 +138,10 @@ std::vector<Member> Machine::members() const {
   };
   std::ranges::stable_sort(out, {}, place);
   for (Member& member : out) {
-    // Its own word may be newer than what the cluster has written down.
+    // Until the cluster has written down its own word, what this node was told.
     const auto told = std::ranges::find(config_.engine.members, member.id, &Member::id);
     if (told == config_.engine.members.end()) continue;
-    if (!told->client_urls.empty()) member.client_urls = told->client_urls;
+    if (member.client_urls.empty()) member.client_urls = told->client_urls;
     if (member.name.empty()) member.name = told->name;
   }
   return out;

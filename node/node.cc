@@ -1,6 +1,5 @@
 #include "node/node.h"
 
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,18 +10,13 @@
 #include "cp/engine.h"
 #include "net/codec_ap.h"
 #include "net/codec_cp.h"
+#include "node/entropy.h"
 #include "node/exit_codes.h"
 #include "node/node_parts.h"
 #include "node/version.h"
 
 namespace capstan::node {
 namespace {
-
-std::uint64_t entropy() {
-  std::uint64_t value = 0;
-  CAPSTAN_ASSERT(getrandom(&value, sizeof value, 0) == sizeof value);
-  return value;
-}
 
 // True if no space of the base has a record: nothing was ever checkpointed here.
 bool holds_nothing(const Base& base) {
@@ -42,11 +36,6 @@ bool holds_nothing(const Base& base) {
   std::fprintf(stderr, "capstan serve: the data cannot be read: %s. Stopped at once (74).\n",
                error.context.c_str());
   _exit(kExitDisk);
-}
-
-// One spelling, so that lists which mean the same are equal.
-HostPort peer_address(const ConfiguredMember& member) {
-  return {member.peer.host == "localhost" ? "127.0.0.1" : member.peer.host, member.peer.port};
 }
 
 // An error of a port, with the flag that chooses another.
@@ -124,7 +113,7 @@ void Node::Parts::make_machine() {
   with.engine.base_failed = stop_at_once;
   for (const ConfiguredMember& member : config.members) {
     with.engine.members.push_back(
-        {member.id, member.name, node::to_text(peer_address(member)), member.client_urls});
+        {member.id, member.name, node::to_text(normal(member.peer)), member.client_urls});
     with.order.push_back(member.id);
   }
   with.engine.joins = config.joins;
@@ -170,7 +159,7 @@ Status Node::Parts::open_ports() {
     links.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }
   for (const ConfiguredMember& member : config.members) {
-    const HostPort at = peer_address(member);
+    const HostPort at = normal(member.peer);  // lists which mean the same are equal
     links.members.push_back({member.id, member.name, at.host, static_cast<std::uint16_t>(at.port)});
   }
   links.heartbeat_interval = config.heartbeat_interval;

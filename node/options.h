@@ -61,6 +61,11 @@ class Parsed {
 struct UsageError {
   std::string sentence;
 };
+template <class T>
+using Checked = std::expected<T, UsageError>;
+inline std::unexpected<UsageError> wrong(std::string sentence) {
+  return std::unexpected(UsageError{std::move(sentence)});
+}
 
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();

@@ -1,7 +1,5 @@
 #include "node/restore.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <fstream>
 #include <functional>
@@ -15,6 +13,7 @@
 #include "cp/command.h"
 #include "cp/records.h"
 #include "net/sha256.h"
+#include "node/entropy.h"
 
 namespace capstan::node {
 namespace {
@@ -23,13 +22,6 @@ constexpr std::size_t kReadBytes = 1024 * 1024;
 constexpr std::size_t kBatchBytes = 4 * 1024 * 1024;
 
 using Rows = std::function<Status(std::function<void(Change)>)>;
-
-std::uint64_t entropy() {
-  std::uint64_t value = 0;
-  while (getrandom(&value, sizeof value, 0) != sizeof value) {
-  }
-  return value;
-}
 
 // ---- A backup file ------------------------------------------------------------------------------
 
@@ -116,8 +108,8 @@ cp::Config new_config(const ServeConfig& config) {
 }
 
 // Entries behind the checkpoint, and then the new cluster's facts in place of the old one's.
-void finish_state(Base& base, const ServeConfig& config, const std::vector<cp::Entry>& entries,
-                  Restored& done, Status& status) {
+Status finish_state(Base& base, const ServeConfig& config, const std::vector<cp::Entry>& entries,
+                    Restored& done) {
   Table table(base);
   cp::StateMachine machine(table);
   cp::EntryId last = machine.load().applied;
@@ -136,7 +128,7 @@ void finish_state(Base& base, const ServeConfig& config, const std::vector<cp::E
   machine.save({last, new_config(config)});
   done.head.last = last;
   done.head.revision = machine.revision();
-  status = base.commit(*table.freeze());
+  return base.commit(*table.freeze());
 }
 
 Status begin_log(DataDir& data, const ServeConfig& config, cp::EntryId last, Term term) {
@@ -244,10 +236,9 @@ std::expected<Restored, std::string> restore(const RestoreFrom& from, const Serv
   copy.flush();
   if (status) status = copy.status;
   done.rows = copy.rows;
-  const std::vector<cp::Entry> none;
-  if (status) {
-    finish_state(*made->base, config, survivor ? survivor->log.state.entries : none, done, status);
-  }
+  const std::vector<cp::Entry> entries =
+      survivor ? std::move(survivor->log.state.entries) : std::vector<cp::Entry>{};
+  if (status) status = finish_state(*made->base, config, entries, done);
   const Term term = survivor ? survivor->log.state.hard.term : Term{};
   if (status) status = begin_log(*made, config, done.head.last, term);
   if (status) status = end_restore(*made);

@@ -17,17 +17,10 @@
 #include "core/trace.h"
 #include "core/types.h"
 #include "net/tls_context.h"
+#include "node/addresses.h"
 #include "node/options.h"
 
 namespace capstan::node {
-
-struct HostPort {
-  std::string host;
-  int port = 0;
-  friend auto operator<=>(const HostPort&, const HostPort&) = default;
-};
-std::string to_text(const HostPort& address);               // 127.0.0.1:2379, [::1]:2379
-std::optional<HostPort> address_of(std::string_view text);  // and back
 
 struct ConfiguredMember {
   MemberId id;

@@ -9,10 +9,6 @@
 namespace capstan::node {
 namespace {
 
-std::unexpected<UsageError> wrong(std::string sentence) {
-  return std::unexpected(UsageError{std::move(sentence)});
-}
-
 std::expected<std::shared_ptr<net::TlsContext>, UsageError> loaded(net::TlsOptions options) {
   auto context = net::TlsContext::load(std::move(options));
   if (!context) return wrong(context.error().context);

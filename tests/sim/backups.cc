@@ -14,7 +14,7 @@ void Backups::start() {
 }
 
 void Backups::later() {
-  cluster_.world.after(cluster_.world.rng.watchers.between(50, 1'500) * kMillisecond, [this] {
+  cluster_.world.after(cluster_.world.rng.backups.between(50, 1'500) * kMillisecond, [this] {
     if (!stopped_) begin();
   });
 }
@@ -22,7 +22,7 @@ void Backups::later() {
 void Backups::begin() {
   const std::uint64_t number = ++number_;
   file_.clear();
-  node_ = static_cast<int>(cluster_.world.rng.watchers.below(cluster_.nodes.size()));
+  node_ = static_cast<int>(cluster_.world.rng.backups.below(cluster_.nodes.size()));
   SimNode& node = cluster_.node(node_);
   if (!node.running()) return later();
   life_ = node.life();
@@ -55,7 +55,7 @@ void Backups::pull(std::uint64_t number) {
       return later();
     }
     file_ += (*piece)->bytes;
-    const Micros pause = cluster_.world.rng.watchers.between(0, 50 * kMillisecond);
+    const Micros pause = cluster_.world.rng.backups.between(0, 50 * kMillisecond);
     cluster_.world.after(pause, [this, number] { pull(number); });
   });
 }
