@@ -138,7 +138,7 @@ thread() {
     -- capstan core_tests net_tests node_tests || return
   for room in core net node; do
     suite "tsan $room" env CAPSTAN_SHARE=20 \
-      TSAN_OPTIONS="halt_on_error=1:log_path=$findings/tsan:suppressions=$tests/tsan.supp" \
+      TSAN_OPTIONS="halt_on_error=1:log_path=$findings/tsan" \
       "$here/build-tsan/tests/${room}_tests" --test-case-exclude='wal:*'
   done
 }
