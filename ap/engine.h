@@ -30,7 +30,9 @@ class Engine final : public capstan::Engine {
   void begin_turn(Now now) override;
   void tick() override;
   void submit(Request request, Answer answer) override;
-  std::unique_ptr<BackupStream> backup(std::function<void()>) override { return nullptr; }
+  std::unique_ptr<BackupStream> backup(const Caller&, std::function<void()>) override {
+    return nullptr;
+  }
   std::unique_ptr<WatchStream> watch(WatchOptions) override { return nullptr; }
   void receive(MemberId from, Message message);
   void peer_connected(MemberId peer) override;

@@ -62,6 +62,13 @@ Executed Requests::execute(const RequestBody& body) {
           "refused: an alarm would have to be raised everywhere at once, which AP mode does "
           "not promise. A node that is full refuses writes by itself.");
     }
+  } else if (std::holds_alternative<DefragmentRequest>(body)) {
+    done.reply.body = DefragmentResult{};
+  } else if (std::holds_alternative<AuthRequest>(body) ||
+             std::holds_alternative<AuthenticateRequest>(body)) {
+    no = refused(Reason::kNotSupported,
+                 "refused: users and roles are not in this build for AP mode. Nothing was changed; "
+                 "let clients show certificates (--client-cert-auth).");
   } else if (std::holds_alternative<MoveLeaderRequest>(body)) {
     no = refused(Reason::kNotInAp, "refused: in AP mode nobody leads; every node takes writes.");
   } else if (std::holds_alternative<MemberChangeRequest>(body)) {

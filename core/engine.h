@@ -62,6 +62,7 @@ struct EngineConfig {
   WatchBounds watches;
   CompactionRule auto_compaction;
   std::uint64_t quota_bytes = 0;               // CP: of what the keys take; 0: none
+  Micros token_ttl = kTokenTtl;                // CP: of those who logged in
   Micros compare_interval = kCompareInterval;  // CP: between words on the own state
   std::size_t sweep_changes = kSweepChanges;   // CP: looked at in one go after a compaction
   std::uint64_t seed = 0;                      // of everything it draws
@@ -99,7 +100,8 @@ class Engine {
 
   // The state as of now, or a little later, as a backup; nullptr where this engine makes none. One
   // at a time. `ready` takes a note only.
-  virtual std::unique_ptr<BackupStream> backup(std::function<void()> ready) = 0;
+  virtual std::unique_ptr<BackupStream> backup(const Caller& caller,
+                                               std::function<void()> ready) = 0;
 
   // Evidence from the transport: a connection to this member (re)opened, or closed or reset. A
   // close is a hint to look sooner, never a proof.

@@ -41,6 +41,11 @@ inline constexpr std::size_t kTlsCertificatesBytesMax = 64 * 1024;  // of the ot
 inline constexpr std::size_t kTlsFileBytesMax = 4 * 1024 * 1024;    // an authority may be a bundle
 inline constexpr Micros kTlsHandshakeTimeout = 10 * kSecond;
 
+// Auth
+inline constexpr Micros kTokenTtl = 300 * kSecond;  // since it was last shown, as etcd's
+inline constexpr std::size_t kAuthNameMax = 256;
+inline constexpr std::size_t kPasswordBytesMax = 1024;
+
 // Leases; times to live in seconds
 inline constexpr std::size_t kKeepAlivesMax = 200'000;  // of one stream, not taken by its reader
 inline constexpr std::int64_t kLeaseTtlMin = 2;

@@ -104,6 +104,36 @@ std::string_view to_text(Reason reason) {
       return "too_many_learners";
     case Reason::kCorrupt:
       return "corrupt";
+    case Reason::kUserEmpty:
+      return "user_empty";
+    case Reason::kRoleEmpty:
+      return "role_empty";
+    case Reason::kAuthFailed:
+      return "auth_failed";
+    case Reason::kAuthNotEnabled:
+      return "auth_not_enabled";
+    case Reason::kInvalidToken:
+      return "invalid_token";
+    case Reason::kPermissionDenied:
+      return "permission_denied";
+    case Reason::kInvalidAuth:
+      return "invalid_auth";
+    case Reason::kRootUserMissing:
+      return "root_user_missing";
+    case Reason::kRootRoleMissing:
+      return "root_role_missing";
+    case Reason::kUserExists:
+      return "user_exists";
+    case Reason::kUserNotFound:
+      return "user_not_found";
+    case Reason::kRoleExists:
+      return "role_exists";
+    case Reason::kRoleNotFound:
+      return "role_not_found";
+    case Reason::kRoleNotGranted:
+      return "role_not_granted";
+    case Reason::kPermissionNotGranted:
+      return "permission_not_granted";
     case Reason::kTooManyOps:
       return "too_many_ops";
     case Reason::kDuplicateKey:
@@ -131,6 +161,9 @@ bool is_write(const RequestBody& body) {
   }
   if (const auto* txn = std::get_if<TxnRequest>(&body)) {
     return writes(txn->success) || writes(txn->failure);
+  }
+  if (const auto* auth = std::get_if<AuthRequest>(&body)) {
+    return auth->action < AuthRequest::Action::kStatus;
   }
   return std::holds_alternative<PutRequest>(body) ||
          std::holds_alternative<DeleteRangeRequest>(body) ||

@@ -141,6 +141,57 @@ struct AlarmRequest {
   bool by_itself = false;             // the member's own word, which it takes back
 };
 
+// ---- Who may ask --------------------------------------------------------------------------------
+
+struct Permission {
+  enum class Kind : std::uint8_t { kRead, kWrite, kReadWrite };
+  Kind kind = Kind::kRead;
+  KeyRange range;
+};
+// Users have roles, roles have permissions. Nothing is asked of anybody until auth is enabled.
+struct AuthRequest {
+  enum class Action : std::uint8_t {
+    // changes
+    kEnable,
+    kDisable,
+    kAddUser,
+    kDeleteUser,
+    kSetPassword,
+    kGrantRole,
+    kRevokeRole,
+    kAddRole,
+    kDeleteRole,
+    kGrantPermission,
+    kRevokePermission,
+    // questions
+    kStatus,
+    kUser,
+    kUsers,
+    kRole,
+    kRoles,
+  };
+  Action action = Action::kStatus;
+  std::string user = {};
+  std::string role = {};
+  // At the door a password; the engine is given its hash, and when auth is enabled the key that
+  // signs tokens. Empty: who has none cannot log in, but may be known by a certificate.
+  std::string secret = {};
+  Permission permission = {};
+};
+// The door asks with the password. The engine does not look at it: it answers with a token and the
+// hash the password must have.
+struct AuthenticateRequest {
+  std::string user;
+  std::string password;
+};
+
+// Whom a client says it is. Its name in a certificate counts where no token is given.
+struct Caller {
+  std::string token = {};
+  std::string certificate_name = {};
+  bool node_itself = false;  // never set by a door: what a node does of its own accord
+};
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -159,13 +210,14 @@ using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, T
                                  CompactRequest, HashRequest, LeaseGrantRequest, LeaseRevokeRequest,
                                  LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest,
                                  MoveLeaderRequest, DefragmentRequest, AlarmRequest,
-                                 MemberChangeRequest>;
+                                 MemberChangeRequest, AuthRequest, AuthenticateRequest>;
 
 struct Request {
   RequestBody body;
   std::string request_id;  // the client's own; a retry with the same id applies once; empty: none
   Micros timeout = 0;      // from arrival; 0: the server's own limit (contract.md, Time and limits)
   Epoch epoch{};           // the keyspace epoch the client believes in; 0: any
+  Caller caller;
 };
 
 // ---- Outcomes -----------------------------------------------------------------------------------
@@ -214,6 +266,21 @@ enum class Reason : std::uint8_t {
   kLearnerNotReady,  // learner_not_ready  not in step with the leader yet
   kTooManyLearners,  // too_many_learners
   kCorrupt,          // corrupt          the alarm CORRUPT is raised
+  kUserEmpty,         // user_empty          no user was named: log in
+  kRoleEmpty,         // role_empty
+  kAuthFailed,        // auth_failed         no such user, or another password
+  kAuthNotEnabled,    // auth_not_enabled
+  kInvalidToken,      // invalid_token       too old, or of another user or cluster: log in again
+  kPermissionDenied,  // permission_denied
+  kInvalidAuth,       // invalid_auth        would lock everybody out
+  kRootUserMissing,   // root_user_missing
+  kRootRoleMissing,   // root_role_missing
+  kUserExists,        // user_exists
+  kUserNotFound,      // user_not_found
+  kRoleExists,        // role_exists
+  kRoleNotFound,      // role_not_found
+  kRoleNotGranted,    // role_not_granted
+  kPermissionNotGranted,  // permission_not_granted
   kTooManyOps,       // too_many_ops
   kDuplicateKey,     // duplicate_key
   kCompacted,        // compacted
@@ -282,6 +349,17 @@ struct MoveLeaderResult {};
 struct DefragmentResult {};
 struct AlarmResult {
   std::vector<MemberAlarm> alarms;  // listed, or the one that was raised or cleared
+};
+
+struct AuthResult {
+  bool enabled = false;                 // kStatus
+  std::uint64_t revision = 0;           // kStatus: counts every change
+  std::vector<std::string> names;       // users, roles, or the roles of a user; sorted
+  std::vector<Permission> permissions;  // of a role; by key
+};
+struct AuthenticateResult {
+  std::string token;
+  std::string hash;  // not beyond the node
 };
 
 struct PeerStatus {
@@ -360,7 +438,7 @@ using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRan
                                CompactResult, HashResult, LeaseGrantResult, LeaseRevokeResult,
                                LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult,
                                MoveLeaderResult, DefragmentResult, AlarmResult,
-                               MemberChangeResult>;
+                               MemberChangeResult, AuthResult, AuthenticateResult>;
 
 struct ReplyHeader {
   ClusterId cluster;

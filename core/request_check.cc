@@ -84,6 +84,21 @@ Problem check(const MemberChangeRequest& r) {
                  "\"" + r.peer + "\" is no peer address of the kind HOST:PORT"};
 }
 
+Problem check_name(const std::string& name) {
+  if (name.size() <= kAuthNameMax) return std::nullopt;
+  return Refusal{Reason::kTooLarge, "the name of a user or role has at most " +
+                                        std::to_string(kAuthNameMax) + " bytes"};
+}
+Problem check(const AuthRequest& r) {
+  if (Problem bad = check_name(r.user)) return bad;
+  if (Problem bad = check_name(r.role)) return bad;
+  if (r.action != AuthRequest::Action::kGrantPermission) return std::nullopt;
+  const KeyRange& range = r.permission.range;
+  if (range.key.size() <= kKeyBytesMax && range.end.size() <= kKeyBytesMax) return std::nullopt;
+  return Refusal{Reason::kTooLarge,
+                 "a key of a range has at most " + std::to_string(kKeyBytesMax) + " bytes"};
+}
+
 // Nested transactions have what the outer ones left of the allowance.
 Problem check_txn(const TxnRequest& txn, std::size_t ops_max, std::size_t depth) {
   if (depth > kTxnDepthMax) {

@@ -69,6 +69,7 @@ struct WatchBounds {
 
 struct WatchOptions {
   std::function<void()> ready;  // takes a note only; never called from within next()
+  Caller caller = {};
   bool require_leader = false;  // the stream ends when its node knows of no leader for a while
 };
 

@@ -9,6 +9,7 @@ namespace capstan::cp {
 namespace {
 
 constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormatWithWho = 2;  // behind the request id
 
 enum class Kind : std::uint8_t {
   kPut = 1,
@@ -23,7 +24,8 @@ enum class Kind : std::uint8_t {
   kLeaseTime = 10,
   kLeaseExpiry = 11,
   kAlarm = 12,
-  kMemberChange = 13
+  kMemberChange = 13,
+  kAuth = 14
 };
 
 void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
@@ -192,6 +194,7 @@ RequestOp decode_op(Reader& in, std::size_t depth) {
     case Kind::kLeaseExpiry:
     case Kind::kAlarm:
     case Kind::kMemberChange:
+    case Kind::kAuth:
       break;  // not within a transaction
   }
   in.reject();
@@ -278,17 +281,40 @@ MemberChangeRequest decode_change(Reader& in) {
   return change;
 }
 
-void put_id(std::string& out, const WriteId& id, ByteView request_id) {
-  put_u8(out, kFormat);
+void encode(std::string& out, const AuthRequest& auth) {
+  put_u8(out, static_cast<std::uint8_t>(auth.action));
+  put_bytes(out, auth.user);
+  put_bytes(out, auth.role);
+  put_bytes(out, auth.secret);
+  put_u8(out, static_cast<std::uint8_t>(auth.permission.kind));
+  put_range(out, auth.permission.range);
+}
+AuthRequest decode_auth(Reader& in) {
+  AuthRequest auth;
+  auth.action = read_enum(in, AuthRequest::Action::kRevokePermission);
+  auth.user = in.bytes();
+  auth.role = in.bytes();
+  auth.secret = in.bytes();
+  auth.permission.kind = read_enum(in, Permission::Kind::kReadWrite);
+  auth.permission.range = read_range(in);
+  return auth;
+}
+
+void put_head(std::string& out, const WriteId& id, ByteView request_id,
+              const std::optional<Principal>& who) {
+  put_u8(out, who ? kFormatWithWho : kFormat);
   put_u64(out, id.actor.node.value);
   put_varint(out, id.actor.incarnation);
   put_varint(out, id.sequence.value);
   put_bytes(out, request_id);
+  if (!who) return;
+  put_bytes(out, who->name);
+  put_varint(out, who->since);
 }
 
-WriteId read_id(Reader& in) {
+WriteId read_id(Reader& in, std::uint8_t format) {
   WriteId id;
-  if (in.u8() != kFormat) in.reject();
+  if (format != kFormat && format != kFormatWithWho) in.reject();
   id.actor.node = {in.u64()};
   const std::uint64_t incarnation = in.varint();
   if (incarnation > UINT32_MAX) in.reject();
@@ -303,11 +329,12 @@ PutView view_of(const PutRequest& put) {
   return {put.key, put.value, put.lease, put.prev_kv, put.ignore_value, put.ignore_lease};
 }
 
-std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body) {
+std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body,
+                           const std::optional<Principal>& who) {
   std::string out;
   const auto* put = std::get_if<PutRequest>(&body);
   if (put != nullptr) out.reserve(48 + request_id.size() + put->key.size() + put->value.size());
-  put_id(out, id, request_id);
+  put_head(out, id, request_id, who);
   if (put != nullptr) {
     put_kind(out, Kind::kPut);
     encode(out, view_of(*put));
@@ -323,6 +350,9 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   } else if (const auto* change = std::get_if<MemberChangeRequest>(&body)) {
     put_kind(out, Kind::kMemberChange);
     encode(out, *change);
+  } else if (const auto* auth = std::get_if<AuthRequest>(&body)) {
+    put_kind(out, Kind::kAuth);
+    encode(out, *auth);
   } else if (const auto* grant = std::get_if<LeaseGrantRequest>(&body)) {
     put_kind(out, Kind::kLeaseGrant);
     put_signed(out, grant->id);
@@ -344,7 +374,7 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
 
 std::string encode_command(const LeaseTime& time) {
   std::string out;
-  put_id(out, {}, {});
+  put_head(out, {}, {}, {});
   put_kind(out, Kind::kLeaseTime);
   put_varint(out, static_cast<std::uint64_t>(time.time));
   return out;
@@ -352,7 +382,7 @@ std::string encode_command(const LeaseTime& time) {
 
 std::string encode_command(const LeaseExpiry& expiry) {
   std::string out;
-  put_id(out, {}, {});
+  put_head(out, {}, {}, {});
   put_kind(out, Kind::kLeaseExpiry);
   put_varint(out, expiry.term.value);
   put_signed(out, expiry.id);
@@ -363,8 +393,14 @@ std::string encode_command(const LeaseExpiry& expiry) {
 std::optional<Command> decode_command(ByteView bytes) {
   Reader in(bytes);
   Command command;
-  command.id = read_id(in);
+  const std::uint8_t format = in.u8();
+  command.id = read_id(in, format);
   command.request_id = in.bytes();
+  if (format == kFormatWithWho) {
+    Principal& who = command.who.emplace();
+    who.name = in.bytes();
+    who.since = in.varint();
+  }
   switch (static_cast<Kind>(in.u8())) {
     case Kind::kPut:
       command.body = decode_put(in);
@@ -399,6 +435,9 @@ std::optional<Command> decode_command(ByteView bytes) {
     case Kind::kMemberChange:
       command.body = decode_change(in);
       break;
+    case Kind::kAuth:
+      command.body = decode_auth(in);
+      break;
     default:
       in.reject();
   }
@@ -408,7 +447,8 @@ std::optional<Command> decode_command(ByteView bytes) {
 
 std::optional<WriteId> command_id(ByteView bytes) {
   Reader in(bytes);
-  const WriteId id = read_id(in);
+  const std::uint8_t format = in.u8();
+  const WriteId id = read_id(in, format);
   if (!in.ok()) return std::nullopt;
   return id;
 }

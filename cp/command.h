@@ -1,7 +1,7 @@
 // Commands as they stand in log entries: packed bytes, decoded only where they are applied.
 //
 //   entry data   commands one after another, each length-prefixed (varint)
-//   command      format u8, write id, request id, kind u8, body; docs/formats-cp.md has all
+//   command      format u8, write id, request id, (who asks,) kind u8, body; docs/formats-cp.md
 //
 // A put is decoded to views into the entry, since it is nearly every command there is.
 #pragma once
@@ -38,14 +38,24 @@ struct LeaseExpiry {
   std::uint64_t generation = 0;
 };
 
+// Who asks, where auth is on: a user as it was since a revision of auth (cp/auth.h) or, by its
+// certificate, whoever has that name; without a name, a node of its own accord.
+struct Principal {
+  std::string name;
+  std::uint64_t since = 0;  // 0: by certificate
+  bool is_node() const { return name.empty(); }
+  friend bool operator==(const Principal&, const Principal&) = default;
+};
+
 // Views into the bytes it was decoded from. A change of members only travels so, from the node that
 // was asked to the leader; what the log gets is the configuration that follows.
 struct Command {
   WriteId id;
   ByteView request_id;
+  std::optional<Principal> who = {};
   std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest, LeaseGrantRequest,
                LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry, AlarmRequest,
-               MemberChangeRequest>
+               MemberChangeRequest, AuthRequest>
       body;
 };
 
@@ -55,7 +65,8 @@ bool puts_something(const TxnRequest& txn);
 // `body` is a write (core/request.h, is_write; asserted), of a lease's grant with its id and a time
 // to live within the limits. Whether a compaction is physical is no part of it: that concerns only
 // the node that was asked.
-std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body);
+std::string encode_command(const WriteId& id, ByteView request_id, const RequestBody& body,
+                           const std::optional<Principal>& who = {});
 std::string encode_command(const LeaseTime& time);
 std::string encode_command(const LeaseExpiry& expiry);
 

@@ -201,6 +201,7 @@ void Engine::State::end_turn() {
   give_work();
   carry_out(raft->take_ready(apply_limit()));
   follow_members();
+  look_after_auth();
   watches.advance();
   serve_reads();
   maybe_checkpoint();
@@ -354,10 +355,10 @@ void Engine::submit(Request request, Answer answer) {
   state_->submit(std::move(request), std::move(answer));
 }
 std::unique_ptr<WatchStream> Engine::watch(WatchOptions options) {
-  return state_->watches.open(std::move(options));
+  return state_->open_watches(std::move(options));
 }
-std::unique_ptr<BackupStream> Engine::backup(std::function<void()> ready) {
-  return state_->open_backup(std::move(ready));
+std::unique_ptr<BackupStream> Engine::backup(const Caller& caller, std::function<void()> ready) {
+  return state_->open_backup(caller, std::move(ready));
 }
 void Engine::peer_connected(MemberId peer) {
   state_->connected.insert(peer);
@@ -388,6 +389,7 @@ std::uint64_t Engine::state_digest() const { return state_->machine.facts().dige
 const Mvcc& Engine::mvcc() const { return state_->machine.mvcc(); }
 const Leases& Engine::leases() const { return state_->machine.leases(); }
 const Alarms& Engine::alarms() const { return state_->machine.alarms(); }
+const Auth& Engine::auth() const { return state_->machine.auth(); }
 std::size_t Engine::watches() const { return state_->watches.count(); }
 std::uint64_t Engine::members_version() const { return state_->members_version; }
 std::vector<Member> Engine::linked() const { return state_->linked(); }

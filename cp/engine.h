@@ -21,6 +21,7 @@
 
 #include "core/engine.h"
 #include "cp/alarm.h"
+#include "cp/auth.h"
 #include "cp/lease.h"
 #include "cp/mvcc.h"
 #include "cp/ports.h"
@@ -43,7 +44,7 @@ class Engine final : public capstan::Engine {
   void tick() override;
   void submit(Request request, Answer answer) override;
   std::unique_ptr<WatchStream> watch(WatchOptions options) override;
-  std::unique_ptr<BackupStream> backup(std::function<void()> ready) override;
+  std::unique_ptr<BackupStream> backup(const Caller& caller, std::function<void()> ready) override;
   void peer_connected(MemberId peer) override;
   void peer_disconnected(MemberId peer) override;
   void end_turn() override;
@@ -61,6 +62,7 @@ class Engine final : public capstan::Engine {
   const Mvcc& mvcc() const;
   const Leases& leases() const;
   const Alarms& alarms() const;
+  const Auth& auth() const;
   std::size_t watches() const;  // open now
   // Whom this node has to do with, itself included while it is a member, and those that were
   // removed; another version whenever that changes.

@@ -31,6 +31,7 @@ void Engine::State::watch_quota() {
         config.name + ": the keys take " + std::to_string(taken) + " bytes, the quota is " +
             std::to_string(config.quota_bytes));
   Request request;
+  request.caller.node_itself = true;
   request.body =
       AlarmRequest{.action = raised ? AlarmRequest::Action::kClear : AlarmRequest::Action::kRaise,
                    .member = config.self,

@@ -91,9 +91,14 @@ class Engine::State::Backup final : public BackupStream {
   friend struct Engine::State;
 };
 
-std::unique_ptr<BackupStream> Engine::State::open_backup(std::function<void()> ready) {
+std::unique_ptr<BackupStream> Engine::State::open_backup(const Caller& caller,
+                                                         std::function<void()> ready) {
   auto opened = std::make_unique<Backup>(*this, std::move(ready));
-  if (backup != nullptr) {
+  const auto who = principal_of(caller);
+  const std::optional<Refusal> no = who ? machine.auth().must_be_root(*who) : who.error();
+  if (no) {
+    opened->refusal_ = *no;
+  } else if (backup != nullptr) {
     opened->refusal_ = refused_backup(
         Reason::kOverloaded, config.name + " is being backed up by somebody else. Try again.");
   } else if (!applied.index || removed) {

@@ -120,7 +120,19 @@ void Engine::State::submit(Request request, Answer answer) {
     return answer(refusal(Reason::kOverloaded,
                           "refused: too many requests are waiting." + std::string(kNotApplied)));
   }
-  if (const auto* hash = std::get_if<HashRequest>(&request.body)) {
+  const auto* hash = std::get_if<HashRequest>(&request.body);
+  const bool defragment = std::holds_alternative<DefragmentRequest>(request.body);
+  if (hash != nullptr || defragment) {
+    if (const auto no = denied(request.caller, request.body)) {
+      return answer(refusal(no->reason, no->detail));
+    }
+  }
+  if (defragment) {
+    Reply out = reply();
+    out.body = DefragmentResult{};
+    return answer(std::move(out));
+  }
+  if (hash != nullptr) {
     Reply out = reply();
     if (const auto no = machine.read(*hash, out.body.emplace<HashResult>())) {
       out = refusal(no->reason, no->detail);
@@ -134,7 +146,10 @@ void Engine::State::submit(Request request, Answer answer) {
   if (std::holds_alternative<RangeRequest>(request.body) ||
       std::holds_alternative<LeaseTimeToLiveRequest>(request.body) ||
       std::holds_alternative<LeasesRequest>(request.body) ||
-      (std::holds_alternative<AlarmRequest>(request.body) && !is_write(request.body)) ||
+      std::holds_alternative<AuthenticateRequest>(request.body) ||
+      ((std::holds_alternative<AlarmRequest>(request.body) ||
+        std::holds_alternative<AuthRequest>(request.body)) &&
+       !is_write(request.body)) ||
       (txn != nullptr && is_read_only(*txn))) {
     return submit_read(std::move(request), std::move(answer));
   }
@@ -147,6 +162,18 @@ void Engine::State::submit(Request request, Answer answer) {
 void Engine::State::submit_write(Request request, Answer answer) {
   if (request.request_id.size() > kRequestIdBytesMax) {
     return answer(refusal(Reason::kInvalid, "refused: the request id is longer than 256 bytes"));
+  }
+  // May they? is asked again where it is applied; nobody need go there to be told to log in.
+  const auto who = principal_of(request.caller);
+  if (!who || !*who || Mutants::on(Mutant::kAccessCheckedWhenTaken)) {
+    if (const auto no = denied(request.caller, request.body)) {
+      return answer(refusal(no->reason, no->detail));
+    }
+  }
+  const auto* auth = std::get_if<AuthRequest>(&request.body);
+  if (auth != nullptr && auth->action == AuthRequest::Action::kEnable &&
+      auth->secret.size() != kAuthKeyBytes) {
+    return answer(refusal(Reason::kInvalid, "refused: auth needs a key that signs tokens"));
   }
   const auto* compact = std::get_if<CompactRequest>(&request.body);
   const bool needs_space = takes_space(request.body);
@@ -178,7 +205,8 @@ void Engine::State::submit_write(Request request, Answer answer) {
   lease_time_wanted = lease_time_wanted || tells_life(request.body);
   const std::uint64_t sequence = ++last_sequence;
   Write write;
-  write.command = encode_command(write_id(sequence), request.request_id, request.body);
+  write.command = encode_command(write_id(sequence), request.request_id, request.body,
+                                 who.value_or(std::nullopt));
   if (write.command.size() > kRequestBytesMax + kKeyBytesMax) {
     return answer(refusal(Reason::kTooLarge, "refused: the request is larger than 1.5 MiB"));
   }
@@ -204,6 +232,7 @@ void Engine::State::submit_read(Request request, Answer answer) {
     local = is_serializable(*txn);
   }
   read.body = std::move(request.body);
+  read.caller = std::move(request.caller);
   read.answer = std::move(answer);
   read.since = now.monotonic;
   read.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
@@ -369,7 +398,9 @@ void Engine::State::offer_dead_writes_again(Term applied_term) {
   lease_time_wanted = true;  // for those among them that it matters to
 }
 
-std::optional<Refusal> Engine::State::serve(const RequestBody& body, ReplyBody& out) {
+std::optional<Refusal> Engine::State::serve(const Read& read, ReplyBody& out) {
+  const RequestBody& body = read.body;
+  if (auto no = denied(read.caller, body)) return no;
   if (const auto* range = std::get_if<RangeRequest>(&body)) {
     return machine.read(*range, out.emplace<RangeResult>());
   }
@@ -378,6 +409,10 @@ std::optional<Refusal> Engine::State::serve(const RequestBody& body, ReplyBody& 
   }
   if (const auto* lease = std::get_if<LeaseTimeToLiveRequest>(&body)) {
     read_lease(*lease, out.emplace<LeaseTimeToLiveResult>());
+  } else if (const auto* auth = std::get_if<AuthRequest>(&body)) {
+    return machine.auth().answer(*auth, out.emplace<AuthResult>());
+  } else if (const auto* login = std::get_if<AuthenticateRequest>(&body)) {
+    return authenticate(*login, out.emplace<AuthenticateResult>());
   } else if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
     out = machine.alarms().list(alarm->member, alarm->type);
   } else {
@@ -403,7 +438,7 @@ void Engine::State::serve_reads() {
       continue;
     }
     Reply out = reply();
-    if (const std::optional<Refusal> problem = serve(read.body, out.body)) {
+    if (const std::optional<Refusal> problem = serve(read, out.body)) {
       read.answer(refusal(problem->reason, problem->detail));
       continue;
     }

@@ -31,6 +31,7 @@ void Engine::State::compact_by_rule() {
   trace(Level::kInfo, "auto_compaction",
         config.name + " asks for a compaction up to revision " + std::to_string(to.value));
   Request request;
+  request.caller.node_itself = true;
   request.body = CompactRequest{.revision = static_cast<std::int64_t>(to.value)};
   submit(std::move(request), [](const Reply&) {});  // what comes to nothing is asked for again
 }

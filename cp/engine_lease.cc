@@ -66,6 +66,7 @@ void Engine::State::propose_expiries() {
         if (proposed.contains(generation)) return true;
         if (Mutants::on(Mutant::kExpiryUnstamped)) {
           Request revoke;
+          revoke.caller.node_itself = true;
           revoke.body = LeaseRevokeRequest{id};
           submit(std::move(revoke), [](const Reply&) {});
           return true;

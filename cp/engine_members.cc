@@ -30,10 +30,10 @@ constexpr std::uint64_t kLearnerLag = 1000;
 void Engine::State::take_change(const Command& command, MemberId from, std::uint64_t number) {
   const auto& request = std::get<MemberChangeRequest>(command.body);
   if (changes.size() < kChangesMax) {
-    changes.push_back({request, command.id, from, number});
+    changes.push_back({request, command.who, command.id, from, number});
     return;
   }
-  refuse_change({request, command.id, from, number},
+  refuse_change({request, command.who, command.id, from, number},
                 {Reason::kOverloaded,
                  "refused: too many changes of members are waiting." + std::string(kNotApplied)});
 }
@@ -67,6 +67,7 @@ void Engine::State::advance_changes() {
 
 std::optional<Refusal> Engine::State::begin_change(const MemberChange& change) {
   using Action = MemberChangeRequest::Action;
+  if (auto no = machine.auth().must_be_root(change.who)) return no;
   const Config& now_config = raft->config();
   if (change.asked == now_config.asked) return std::nullopt;  // it is that one, and is in force
   std::expected<Config, Refusal> next = changed(now_config, change.request, change.asked);

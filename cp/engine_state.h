@@ -7,6 +7,7 @@
 #pragma once
 
 #include <deque>
+#include <expected>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@
 #include "cp/snapshot.h"
 #include "cp/state_compare.h"
 #include "cp/state_machine.h"
+#include "cp/token.h"
 #include "cp/watch.h"
 
 namespace capstan::cp {
@@ -33,6 +35,7 @@ inline constexpr std::string_view kNotApplied = " Not applied; safe to retry.";
 
 struct Engine::State {
   struct Write;
+  struct Read;
 
   State(EngineConfig config, Base& base, Disk& disk, Sender& sender, const Recovered& recovered);
 
@@ -60,7 +63,7 @@ struct Engine::State {
   void answer_write(const Applied& applied, Index index);
   void offer_dead_writes_again(Term applied_term);
   void serve_reads();
-  std::optional<Refusal> serve(const RequestBody& body, ReplyBody& out);
+  std::optional<Refusal> serve(const Read& read, ReplyBody& out);
   void requeue_reads();
   void expire();
   void expire_writes();
@@ -90,6 +93,13 @@ struct Engine::State {
   bool over_by_own_clock(ByteView command) const;
   void read_lease(const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResult& out) const;
 
+  // ---- engine_auth.cc
+  std::expected<std::optional<Principal>, Refusal> principal_of(const Caller& caller);
+  std::optional<Refusal> denied(const Caller& caller, const RequestBody& body);
+  std::optional<Refusal> authenticate(const AuthenticateRequest& request, AuthenticateResult& out);
+  std::unique_ptr<WatchStream> open_watches(WatchOptions options);
+  void look_after_auth();
+
   // ---- engine_alarm.cc
   std::uint64_t space_taken() const;
   void watch_quota();
@@ -99,6 +109,7 @@ struct Engine::State {
   // ---- engine_members.cc
   struct MemberChange {
     MemberChangeRequest request;
+    std::optional<Principal> who;
     WriteId asked;
     MemberId from;             // 0: a client of ours asked
     std::uint64_t number = 0;  // of the Forward it came in
@@ -120,7 +131,7 @@ struct Engine::State {
 
   // ---- engine_backup.cc
   class Backup;
-  std::unique_ptr<BackupStream> open_backup(std::function<void()> ready);
+  std::unique_ptr<BackupStream> open_backup(const Caller& caller, std::function<void()> ready);
   void look_after_backup();
 
   // ---- engine_transfer.cc
@@ -184,7 +195,8 @@ struct Engine::State {
     bool begun = false;  // a change: its joint configuration is in force, so it will end
   };
   struct Read {
-    RequestBody body;  // a range, a read-only transaction, or a question about leases
+    RequestBody body;  // a range, a read-only transaction, a question about leases, users, ...
+    Caller caller;
     Answer answer;
     Micros since = 0;
     Micros deadline = 0;
@@ -306,6 +318,9 @@ struct Engine::State {
   Micros lease_time_told = 0;  // in that term, to the log
   bool lease_time_wanted = false;
   std::set<std::uint64_t> expiring;  // generations whose end was proposed in that term
+
+  Tokens tokens{config.cluster, config.token_ttl};
+  std::uint64_t auth_revision = 0;  // whose watches are there
 
   Micros quota_looked_at = 0;
 

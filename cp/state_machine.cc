@@ -7,6 +7,8 @@
 #include "core/check.h"
 #include "core/coding.h"
 #include "core/hash.h"
+#include "cp/access.h"
+#include "cp/mutants.h"
 #include "cp/txn.h"
 
 namespace capstan::cp {
@@ -70,6 +72,7 @@ StateMachine::Position StateMachine::load() {
   mvcc_.set_facts(row.facts);
   leases_.load(row.leases);
   alarms_.load();
+  auth_.load();
   requests_first_ = row.requests_first;
   requests_next_ = row.requests_next;
   return std::move(row.position);
@@ -77,8 +80,9 @@ StateMachine::Position StateMachine::load() {
 
 std::uint64_t StateMachine::fingerprint() const {
   const Mvcc::Facts& facts = mvcc_.facts();
-  const std::array<std::uint64_t, 5> others{facts.revision.value, facts.compacted.value, facts.keys,
-                                            leases_.facts().digest, alarms_.digest()};
+  const std::array<std::uint64_t, 6> others{facts.revision.value, facts.compacted.value,
+                                            facts.keys,           leases_.facts().digest,
+                                            alarms_.digest(),     auth_.digest()};
   return xxh3({reinterpret_cast<const char*>(others.data()), sizeof others}, facts.digest);
 }
 
@@ -134,6 +138,10 @@ Applied StateMachine::apply(ByteView bytes, Term term) {
 
 void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
   if (std::holds_alternative<MemberChangeRequest>(command.body)) return;  // no leader logs one
+  if (!Mutants::on(Mutant::kAccessCheckedWhenTaken) &&
+      (out.refusal = access_refusal(auth_, mvcc_, command))) {
+    return;
+  }
   if ((out.refusal = alarms_.refusal(command))) return;
   if (const auto* put = std::get_if<PutView>(&command.body)) {
     if ((out.refusal = check_put(mvcc_, leases_, *put))) return;
@@ -147,6 +155,9 @@ void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
     return;
   } else if (const auto* alarm = std::get_if<AlarmRequest>(&command.body)) {
     out.body = alarms_.apply(*alarm);
+    return;
+  } else if (const auto* auth = std::get_if<AuthRequest>(&command.body)) {
+    if (!(out.refusal = auth_.apply(*auth))) out.body = AuthResult{};
     return;
   } else if (const auto* txn = std::get_if<TxnRequest>(&command.body)) {
     TxnRun run(mvcc_, leases_, *txn);
@@ -256,6 +267,8 @@ std::optional<Applied> StateMachine::recall(const Command& command) const {
     out.body = LeaseRevokeResult{};
   } else if (kind == 6) {
     out.body = LeaseKeepAliveResult{lease_id, ttl};
+  } else if (std::holds_alternative<AuthRequest>(command.body)) {
+    out.body = AuthResult{};
   } else {
     out.body = AlarmResult{};  // the alarm is not remembered, only that it was done
   }

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "cp/alarm.h"
+#include "cp/auth.h"
 #include "cp/lease.h"
 #include "cp/message.h"
 #include "cp/mvcc.h"
@@ -32,7 +33,7 @@ struct Applied {
 class StateMachine {
  public:
   explicit StateMachine(Table& table)
-      : table_(table), mvcc_(table), leases_(table), alarms_(table) {
+      : table_(table), mvcc_(table), leases_(table), alarms_(table), auth_(table) {
     load();
   }
 
@@ -70,12 +71,13 @@ class StateMachine {
 
   Revision revision() const { return mvcc_.facts().revision; }
   // One number of all that members must agree on: every change since revision 1, in order, what is
-  // compacted, everything done to leases, and the alarms.
+  // compacted, everything done to leases and to users and roles, and the alarms.
   std::uint64_t fingerprint() const;
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
   const Mvcc& mvcc() const { return mvcc_; }
   const Leases& leases() const { return leases_; }
   const Alarms& alarms() const { return alarms_; }
+  const Auth& auth() const { return auth_; }
 
  private:
   void apply_body(const Command& command, Term term, Applied& out);
@@ -88,6 +90,7 @@ class StateMachine {
   Mvcc mvcc_;
   Leases leases_;
   Alarms alarms_;
+  Auth auth_;
   std::uint64_t requests_first_ = 0;  // numbers [first, next) are in the window
   std::uint64_t requests_next_ = 0;
 };

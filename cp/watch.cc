@@ -11,6 +11,13 @@
 #include "cp/mutants.h"
 
 namespace capstan::cp {
+namespace {
+
+// etcd's words, as they arrive at its clients.
+constexpr std::string_view kDenied =
+    "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+
+}  // namespace
 
 struct Watches::Watch {
   Watch(Stream& of, const WatchRequest& asked, KeyBounds range)
@@ -34,7 +41,8 @@ struct Watches::Watch {
 
 class Watches::Stream final : public WatchStream {
  public:
-  Stream(Watches& all, WatchOptions options) : all_(&all), options_(std::move(options)) {
+  Stream(Watches& all, WatchOptions options, MayWatch may_watch)
+      : all_(&all), options_(std::move(options)), may_watch_(std::move(may_watch)) {
     all.streams_.push_back(this);
   }
   ~Stream() override {
@@ -44,7 +52,8 @@ class Watches::Stream final : public WatchStream {
   }
 
   void create(WatchRequest request) override;
-  void cancel(std::int64_t id) override;
+  void cancel(std::int64_t id) override { cancel(id, {}); }
+  void cancel(std::int64_t id, std::string why);
   void ask_progress() override {
     ++progress_wanted_;
     wake();
@@ -62,6 +71,7 @@ class Watches::Stream final : public WatchStream {
     if (std::exchange(has_more_, false)) wake();
   }
   void tick();
+  void recheck();
   void replaced(std::uint64_t unseen, std::uint64_t now);
   bool any_behind(std::uint64_t target) const {
     return std::ranges::any_of(due_, [&](std::int64_t id) {
@@ -76,9 +86,11 @@ class Watches::Stream final : public WatchStream {
   void say(WatchMessage message);
   void refuse(std::string why);
   void wake() { options_.ready(); }
+  bool may_watch(const KeyRange& range) { return !may_watch_ || may_watch_(range); }
 
   Watches* all_;  // nullptr: the node's side is gone
   WatchOptions options_;
+  MayWatch may_watch_;
   std::unordered_map<std::int64_t, std::unique_ptr<Watch>> watches_;
   std::int64_t next_id_ = 0;
   std::deque<WatchMessage> said_;  // all but events
@@ -124,6 +136,7 @@ void Watches::Stream::create(WatchRequest request) {
   all_->advance();  // "from now on" begins where this stands
   if (request.range.key.empty()) request.range.key.assign(1, '\0');
   KeyBounds bounds(request.range);
+  if (!may_watch(request.range)) return refuse(std::string(kDenied));
   if (bounds.empty()) return refuse("mvcc: watcher range is empty");
   if (request.id != 0 && watches_.contains(request.id)) {
     return refuse("mvcc: duplicate watch ID provided on the WatchStream");
@@ -164,7 +177,7 @@ void Watches::Stream::create(WatchRequest request) {
   all_->make_due(watch);
 }
 
-void Watches::Stream::cancel(std::int64_t id) {
+void Watches::Stream::cancel(std::int64_t id, std::string why) {
   if (all_ == nullptr || ended_) return;
   const auto at = watches_.find(id);
   if (at == watches_.end()) return;
@@ -172,6 +185,7 @@ void Watches::Stream::cancel(std::int64_t id) {
   watches_.erase(at);
   WatchMessage out = message(id);
   out.canceled = true;
+  out.cancel_reason = std::move(why);
   say(std::move(out));
 }
 
@@ -252,6 +266,14 @@ void Watches::Stream::tick() {
   }
 }
 
+void Watches::Stream::recheck() {
+  std::vector<std::int64_t> denied;
+  for (const auto& [id, watch] : watches_) {
+    if (!may_watch(watch->request.range)) denied.push_back(id);
+  }
+  for (std::int64_t id : denied) cancel(id, std::string(kDenied));
+}
+
 void Watches::Stream::replaced(std::uint64_t unseen, std::uint64_t now) {
   for (auto& [id, watch] : watches_) {
     if (watch->due && watch->scans) continue;
@@ -273,8 +295,8 @@ Watches::~Watches() {
   for (Stream* stream : streams_) stream->detach();
 }
 
-std::unique_ptr<WatchStream> Watches::open(WatchOptions options) {
-  return std::make_unique<Stream>(*this, std::move(options));
+std::unique_ptr<WatchStream> Watches::open(WatchOptions options, MayWatch may_watch) {
+  return std::make_unique<Stream>(*this, std::move(options), std::move(may_watch));
 }
 
 void Watches::add(Watch& watch) {
@@ -396,6 +418,10 @@ void Watches::tick(Micros now) {
 bool Watches::any_behind(Revision target) const {
   return std::ranges::any_of(
       streams_, [&](const Stream* stream) { return stream->any_behind(target.value); });
+}
+
+void Watches::recheck() {
+  for (Stream* stream : streams_) stream->recheck();
 }
 
 void Watches::end_leaderless(const Refusal& why) {

@@ -39,7 +39,9 @@ class Watches {
   Watches(const Watches&) = delete;
 
   // The stream may outlive this; it is silent then.
-  std::unique_ptr<WatchStream> open(WatchOptions options);
+  // Of those it may not watch each is refused, or canceled by recheck().
+  using MayWatch = std::move_only_function<bool(const KeyRange&)>;
+  std::unique_ptr<WatchStream> open(WatchOptions options, MayWatch may_watch = nullptr);
 
   // More has been applied, or may have been. Once a turn.
   void advance();
@@ -50,6 +52,8 @@ class Watches {
   void hold(bool on);
   // Would a sweep up to there cancel one of them?
   bool any_behind(Revision target) const;
+  // What somebody may watch has changed.
+  void recheck();
   // Ends the streams that were promised a leader.
   void end_leaderless(const Refusal& why);
 

@@ -20,7 +20,6 @@ constexpr Row kRows[] = {
     {"/etcdserverpb.Maintenance/Snapshot",
      "backups are not in this build for AP mode; stop a node and copy its directory"},
     {"/etcdserverpb.Watch/", "watch is not in this build for AP mode; get the key again instead"},
-    {"/etcdserverpb.Auth/", "users and roles are not in this build"},
 };
 
 }  // namespace

@@ -16,7 +16,7 @@ struct Absence {
   std::string sentence;
 };
 
-// "/etcdserverpb.Auth/UserAdd": of a method that this build, or a node in this mode, does not
+// "/etcdserverpb.Watch/Watch": of a method that this build, or a node in this mode, does not
 // answer.
 Absence absence_of(std::string_view path, Mode mode);
 

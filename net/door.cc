@@ -130,6 +130,9 @@ void Connection::on_bytes(ByteView bytes) {
   if (session_) return receive(bytes);
   first_bytes_.append(bytes);
   choose_session(first_bytes_);
+  if (session_ && door_.context().options.users_by_certificate) {
+    session_->known_as(stream_->certificate_name());
+  }
   if (session_) receive(std::exchange(first_bytes_, {}));
 }
 

@@ -40,9 +40,10 @@ struct DoorAddress {
 
 struct DoorOptions {
   std::vector<DoorAddress> listen;
-  std::shared_ptr<TlsContext> tls;  // of every address; null: plaintext
-  std::string version = "0.1.0";    // Capstan's, for /version
-  Mode mode = Mode::kCp;            // says what is refused for good and what is only not there yet
+  std::shared_ptr<TlsContext> tls;    // of every address; null: plaintext
+  bool users_by_certificate = false;  // the name in a client's certificate is that of a user
+  std::string version = "0.1.0";      // Capstan's, for /version
+  Mode mode = Mode::kCp;  // says what is refused for good and what is only not there yet
   std::size_t connections_max = kConnectionsMax;
   std::size_t buffered_bytes_max = 256 * 1024 * 1024;  // of incomplete requests, all connections
   std::size_t waiting_out_bytes_max = 1024 * 1024 * 1024;  // of replies nobody takes, likewise

@@ -10,7 +10,7 @@ namespace capstan::net {
 void GrpcBackup::take(ByteView message) {
   if (call_) return end({GrpcCode::kInternal, "more than one message in a unary request"});
   if (Status ok = decode_snapshot_request(message); !ok) return end_malformed(ok.error().context);
-  std::unique_ptr<BackupStream> stream = handler_.backup(ready_);
+  std::unique_ptr<BackupStream> stream = asker_.backup(ready_);
   if (stream != nullptr) {
     call_.emplace(std::move(stream));
     return;

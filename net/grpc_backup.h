@@ -6,17 +6,17 @@
 #include <string>
 #include <utility>
 
+#include "net/asker.h"
 #include "net/backup_call.h"
 #include "net/grpc_stream.h"
-#include "net/handler.h"
 
 namespace capstan::net {
 
 class GrpcBackup final : public GrpcStream {
  public:
   // `ready`: produce() may have something to say; it takes a note only.
-  GrpcBackup(Handler& handler, std::function<void()> ready)
-      : handler_(handler), ready_(std::move(ready)) {}
+  GrpcBackup(Asker asker, std::function<void()> ready)
+      : asker_(std::move(asker)), ready_(std::move(ready)) {}
 
   void half_closed() override;
   bool produce(std::string& out) override;
@@ -25,7 +25,7 @@ class GrpcBackup final : public GrpcStream {
   void take(ByteView message) override;
   void close() override { call_.reset(); }
 
-  Handler& handler_;
+  const Asker asker_;
   std::function<void()> ready_;
   std::optional<BackupCall> call_;
 };

@@ -35,6 +35,7 @@ struct Call {
   std::string path;         // only if the method is unknown
   std::string encoding;     // empty: identity
   std::string request_id;
+  std::string token;
   Epoch epoch;
   Micros timeout = 0;                // 0: none
   Micros deadline = 0;               // monotonic; 0: none

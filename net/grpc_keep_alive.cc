@@ -15,9 +15,7 @@ void GrpcKeepAlive::take(ByteView message) {
     return end({status.code, std::string(status.text), Reason::kOverloaded});
   }
   asked_.push_back(std::make_shared<Asked>(ready_));
-  Request request;
-  request.body = std::move(*body);
-  handler_.handle(std::move(request), [asked = std::weak_ptr(asked_.back())](Reply reply) {
+  asker_.ask(std::move(*body), [asked = std::weak_ptr(asked_.back())](Reply reply) {
     const auto waiting = asked.lock();
     if (!waiting) return;
     waiting->answered = true;

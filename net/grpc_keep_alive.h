@@ -9,16 +9,16 @@
 #include <optional>
 #include <string>
 
+#include "net/asker.h"
 #include "net/grpc_stream.h"
-#include "net/handler.h"
 
 namespace capstan::net {
 
 class GrpcKeepAlive final : public GrpcStream {
  public:
   // `ready`: produce() may have something to say; it takes a note only.
-  GrpcKeepAlive(Handler& handler, std::function<void()> ready)
-      : handler_(handler), ready_(std::move(ready)) {}
+  GrpcKeepAlive(Asker asker, std::function<void()> ready)
+      : asker_(std::move(asker)), ready_(std::move(ready)) {}
 
   void half_closed() override;
   bool produce(std::string& out) override;
@@ -34,7 +34,7 @@ class GrpcKeepAlive final : public GrpcStream {
     std::string message;       // the reply, ready to be sent
     std::optional<End> wrong;  // in its place
   };
-  Handler& handler_;
+  const Asker asker_;
   std::function<void()> ready_;
   std::deque<std::shared_ptr<Asked>> asked_;
   bool half_closed_ = false;

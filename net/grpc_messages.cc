@@ -1,6 +1,7 @@
 #include "net/grpc_messages.h"
 
 #include <google/protobuf/arena.h>
+#include "net/schema/auth.pb.h"
 #include "net/schema/health.pb.h"
 
 #include <algorithm>
@@ -188,6 +189,42 @@ Result<RequestBody> decoded(ParseMessage parse, ByteView bytes, Convert convert)
   return convert(*message);
 }
 
+Result<Permission> to_permission(pb::Permission& m) {
+  bool ok = true;
+  Permission p;
+  p.kind = bounded_enum(static_cast<int>(m.permtype()), Permission::Kind::kReadWrite, ok);
+  p.range = {std::move(*m.mutable_key()), std::move(*m.mutable_range_end())};
+  if (!ok) return fail(ErrorCode::kInvalid, "unknown type of a permission");
+  return p;
+}
+
+// What of it a message does not speak of stays empty.
+template <class M>
+Result<RequestBody> auth(AuthRequest::Action action, ParseMessage parse, ByteView bytes) {
+  return decoded<M>(parse, bytes, [action](M& m) -> Result<RequestBody> {
+    AuthRequest r;
+    r.action = action;
+    const bool of_role =
+        action == AuthRequest::Action::kAddRole || action == AuthRequest::Action::kGrantPermission;
+    if constexpr (requires { m.name(); }) (of_role ? r.role : r.user) = m.name();
+    if constexpr (requires { m.user(); }) r.user = m.user();
+    if constexpr (requires { m.role(); }) r.role = m.role();
+    if constexpr (requires { m.password(); }) r.secret = m.password();
+    if constexpr (requires { m.options(); }) {
+      if (m.options().no_password()) r.secret.clear();
+    }
+    if constexpr (requires { m.perm(); }) {
+      Result<Permission> permission = to_permission(*m.mutable_perm());
+      if (!permission) return std::unexpected(permission.error());
+      r.permission = std::move(*permission);
+    }
+    if constexpr (requires { m.range_end(); }) {
+      r.permission.range = {std::move(*m.mutable_key()), std::move(*m.mutable_range_end())};
+    }
+    return r;
+  });
+}
+
 Result<RequestBody> decode(GrpcMethod method, ByteView bytes, ParseMessage parse) {
   switch (method) {
     case GrpcMethod::kRange:
@@ -271,6 +308,45 @@ Result<RequestBody> decode(GrpcMethod method, ByteView bytes, ParseMessage parse
       return decoded<pb::MemberPromoteRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
         return MemberChangeRequest{MemberChangeRequest::Action::kPromote, {m.id()}};
       });
+    case GrpcMethod::kAuthenticate:
+      return decoded<pb::AuthenticateRequest>(parse, bytes, [](auto& m) -> Result<RequestBody> {
+        return AuthenticateRequest{m.name(), m.password()};
+      });
+    case GrpcMethod::kAuthEnable:
+      return auth<pb::AuthEnableRequest>(AuthRequest::Action::kEnable, parse, bytes);
+    case GrpcMethod::kAuthDisable:
+      return auth<pb::AuthDisableRequest>(AuthRequest::Action::kDisable, parse, bytes);
+    case GrpcMethod::kAuthStatus:
+      return auth<pb::AuthStatusRequest>(AuthRequest::Action::kStatus, parse, bytes);
+    case GrpcMethod::kUserAdd:
+      return auth<pb::AuthUserAddRequest>(AuthRequest::Action::kAddUser, parse, bytes);
+    case GrpcMethod::kUserGet:
+      return auth<pb::AuthUserGetRequest>(AuthRequest::Action::kUser, parse, bytes);
+    case GrpcMethod::kUserList:
+      return auth<pb::AuthUserListRequest>(AuthRequest::Action::kUsers, parse, bytes);
+    case GrpcMethod::kUserDelete:
+      return auth<pb::AuthUserDeleteRequest>(AuthRequest::Action::kDeleteUser, parse, bytes);
+    case GrpcMethod::kUserChangePassword:
+      return auth<pb::AuthUserChangePasswordRequest>(AuthRequest::Action::kSetPassword, parse,
+                                                     bytes);
+    case GrpcMethod::kUserGrantRole:
+      return auth<pb::AuthUserGrantRoleRequest>(AuthRequest::Action::kGrantRole, parse, bytes);
+    case GrpcMethod::kUserRevokeRole:
+      return auth<pb::AuthUserRevokeRoleRequest>(AuthRequest::Action::kRevokeRole, parse, bytes);
+    case GrpcMethod::kRoleAdd:
+      return auth<pb::AuthRoleAddRequest>(AuthRequest::Action::kAddRole, parse, bytes);
+    case GrpcMethod::kRoleGet:
+      return auth<pb::AuthRoleGetRequest>(AuthRequest::Action::kRole, parse, bytes);
+    case GrpcMethod::kRoleList:
+      return auth<pb::AuthRoleListRequest>(AuthRequest::Action::kRoles, parse, bytes);
+    case GrpcMethod::kRoleDelete:
+      return auth<pb::AuthRoleDeleteRequest>(AuthRequest::Action::kDeleteRole, parse, bytes);
+    case GrpcMethod::kRoleGrantPermission:
+      return auth<pb::AuthRoleGrantPermissionRequest>(AuthRequest::Action::kGrantPermission, parse,
+                                                      bytes);
+    case GrpcMethod::kRoleRevokePermission:
+      return auth<pb::AuthRoleRevokePermissionRequest>(AuthRequest::Action::kRevokePermission,
+                                                       parse, bytes);
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kSnapshot:
@@ -318,6 +394,26 @@ constexpr NamedMethod kMethods[] = {
     {"/etcdserverpb.Cluster/MemberUpdate", "/cluster/member/update", GrpcMethod::kMemberUpdate},
     {"/etcdserverpb.Cluster/MemberPromote", "/cluster/member/promote", GrpcMethod::kMemberPromote},
     {"/etcdserverpb.Cluster/MemberList", "/cluster/member/list", GrpcMethod::kMemberList},
+    {"/etcdserverpb.Auth/Authenticate", "/auth/authenticate", GrpcMethod::kAuthenticate},
+    {"/etcdserverpb.Auth/AuthEnable", "/auth/enable", GrpcMethod::kAuthEnable},
+    {"/etcdserverpb.Auth/AuthDisable", "/auth/disable", GrpcMethod::kAuthDisable},
+    {"/etcdserverpb.Auth/AuthStatus", "/auth/status", GrpcMethod::kAuthStatus},
+    {"/etcdserverpb.Auth/UserAdd", "/auth/user/add", GrpcMethod::kUserAdd},
+    {"/etcdserverpb.Auth/UserGet", "/auth/user/get", GrpcMethod::kUserGet},
+    {"/etcdserverpb.Auth/UserList", "/auth/user/list", GrpcMethod::kUserList},
+    {"/etcdserverpb.Auth/UserDelete", "/auth/user/delete", GrpcMethod::kUserDelete},
+    {"/etcdserverpb.Auth/UserChangePassword", "/auth/user/changepw",
+     GrpcMethod::kUserChangePassword},
+    {"/etcdserverpb.Auth/UserGrantRole", "/auth/user/grant", GrpcMethod::kUserGrantRole},
+    {"/etcdserverpb.Auth/UserRevokeRole", "/auth/user/revoke", GrpcMethod::kUserRevokeRole},
+    {"/etcdserverpb.Auth/RoleAdd", "/auth/role/add", GrpcMethod::kRoleAdd},
+    {"/etcdserverpb.Auth/RoleGet", "/auth/role/get", GrpcMethod::kRoleGet},
+    {"/etcdserverpb.Auth/RoleList", "/auth/role/list", GrpcMethod::kRoleList},
+    {"/etcdserverpb.Auth/RoleDelete", "/auth/role/delete", GrpcMethod::kRoleDelete},
+    {"/etcdserverpb.Auth/RoleGrantPermission", "/auth/role/grant",
+     GrpcMethod::kRoleGrantPermission},
+    {"/etcdserverpb.Auth/RoleRevokePermission", "/auth/role/revoke",
+     GrpcMethod::kRoleRevokePermission},
     {"/etcdserverpb.Maintenance/Snapshot", "/maintenance/snapshot", GrpcMethod::kSnapshot},
     {"/etcdserverpb.Watch/Watch", "/watch", GrpcMethod::kWatch},
     {"/v3lockpb.Lock/Lock", "/lock/lock", GrpcMethod::kLock},

@@ -46,6 +46,23 @@ enum class GrpcMethod : std::uint8_t {
   kMemberRemove,
   kMemberUpdate,
   kMemberPromote,
+  kAuthenticate,
+  kAuthEnable,
+  kAuthDisable,
+  kAuthStatus,
+  kUserAdd,
+  kUserGet,
+  kUserList,
+  kUserDelete,
+  kUserChangePassword,
+  kUserGrantRole,
+  kUserRevokeRole,
+  kRoleAdd,
+  kRoleGet,
+  kRoleList,
+  kRoleDelete,
+  kRoleGrantPermission,
+  kRoleRevokePermission,
   kHealthCheck,     // of gRPC itself; answered by the door
   kWatch,           // a stream; net/grpc_watch.h
   kSnapshot,        // a stream; net/grpc_backup.h

@@ -1,4 +1,5 @@
 // The server's half of net/grpc_messages.h: answers as protobuf and as JSON.
+#include "net/schema/auth.pb.h"
 #include "net/schema/health.pb.h"
 
 #include <algorithm>
@@ -164,6 +165,33 @@ void fill(M& to, MemberChangeResult& result) {
   }
 }
 
+void fill(pb::AuthenticateResponse& to, AuthenticateResult& result) {
+  to.set_token(std::move(result.token));
+}
+
+// The answers to what is asked of users and roles; to a change, its header says all.
+template <class M>
+void fill(M& to, AuthResult& result) {
+  if constexpr (requires { to.add_users(); }) {
+    for (std::string& name : result.names) to.add_users(std::move(name));
+  }
+  if constexpr (requires { to.add_roles(); }) {
+    for (std::string& name : result.names) to.add_roles(std::move(name));
+  }
+  if constexpr (requires { to.add_perm(); }) {
+    for (Permission& permission : result.permissions) {
+      pb::Permission& each = *to.add_perm();
+      each.set_permtype(static_cast<pb::Permission::Type>(permission.kind));
+      each.set_key(std::move(permission.range.key));
+      each.set_range_end(std::move(permission.range.end));
+    }
+  }
+  if constexpr (requires { to.set_enabled(true); }) {
+    to.set_enabled(result.enabled);
+    to.set_authrevision(result.revision);
+  }
+}
+
 // Calls `use` with the reply as its protobuf message. The body is of the method's kind: the handler
 // answers what was asked.
 template <class M, class Body, class Use>
@@ -223,6 +251,40 @@ void with_message(GrpcMethod method, Reply& reply, Use use) {
       return with<pb::MemberPromoteResponse, MemberChangeResult>(reply, use);
     case GrpcMethod::kMemberList:
       return with<pb::MemberListResponse, MembersResult>(reply, use);
+    case GrpcMethod::kAuthenticate:
+      return with<pb::AuthenticateResponse, AuthenticateResult>(reply, use);
+    case GrpcMethod::kAuthEnable:
+      return with<pb::AuthEnableResponse, AuthResult>(reply, use);
+    case GrpcMethod::kAuthDisable:
+      return with<pb::AuthDisableResponse, AuthResult>(reply, use);
+    case GrpcMethod::kAuthStatus:
+      return with<pb::AuthStatusResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserAdd:
+      return with<pb::AuthUserAddResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserGet:
+      return with<pb::AuthUserGetResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserList:
+      return with<pb::AuthUserListResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserDelete:
+      return with<pb::AuthUserDeleteResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserChangePassword:
+      return with<pb::AuthUserChangePasswordResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserGrantRole:
+      return with<pb::AuthUserGrantRoleResponse, AuthResult>(reply, use);
+    case GrpcMethod::kUserRevokeRole:
+      return with<pb::AuthUserRevokeRoleResponse, AuthResult>(reply, use);
+    case GrpcMethod::kRoleAdd:
+      return with<pb::AuthRoleAddResponse, AuthResult>(reply, use);
+    case GrpcMethod::kRoleGet:
+      return with<pb::AuthRoleGetResponse, AuthResult>(reply, use);
+    case GrpcMethod::kRoleList:
+      return with<pb::AuthRoleListResponse, AuthResult>(reply, use);
+    case GrpcMethod::kRoleDelete:
+      return with<pb::AuthRoleDeleteResponse, AuthResult>(reply, use);
+    case GrpcMethod::kRoleGrantPermission:
+      return with<pb::AuthRoleGrantPermissionResponse, AuthResult>(reply, use);
+    case GrpcMethod::kRoleRevokePermission:
+      return with<pb::AuthRoleRevokePermissionResponse, AuthResult>(reply, use);
     case GrpcMethod::kHealthCheck:
     case GrpcMethod::kWatch:
     case GrpcMethod::kSnapshot:

@@ -107,6 +107,7 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
     ++context().counts.grpc_handled[static_cast<std::size_t>(call.method)]
                                    [static_cast<std::size_t>(code)];
   }
+  Asker asker_of(const Call& call) { return {context().handler, caller(call.token)}; }
   void give_back(Call& call) { context().give_buffer(std::exchange(call.budget, 0)); }
 
   nghttp2_session* h2_ = nullptr;
@@ -287,6 +288,7 @@ void GrpcSession::take_header(Call& call, std::string_view name, std::string_vie
         call.method = grpc_method_of(value);
         if (call.method == GrpcMethod::kUnknown) call.path = value.substr(0, kPathBytesKept);
       }
+      if (name == "token") call.token = value;
       break;
     case 7:
       if (name == ":method") call.is_post = value == "POST";
@@ -308,6 +310,7 @@ void GrpcSession::take_header(Call& call, std::string_view name, std::string_vie
       }
       break;
     case 13:
+      if (name == "authorization" && call.token.empty()) call.token = value;
       if (name == "grpc-encoding" && value != "identity") call.encoding = value.substr(0, 64);
       if (name == "capstan-epoch") {
         const auto end = value.data() + value.size();
@@ -353,10 +356,10 @@ void GrpcSession::headers_done(Call& call) {
   }
   if (call.method == GrpcMethod::kWatch) open_watch(call);
   if (call.method == GrpcMethod::kSnapshot) {
-    open_talk(call, std::make_unique<GrpcBackup>(context().handler, ready_of(call)));
+    open_talk(call, std::make_unique<GrpcBackup>(asker_of(call), ready_of(call)));
   }
   if (call.method == GrpcMethod::kLeaseKeepAlive) {
-    open_talk(call, std::make_unique<GrpcKeepAlive>(context().handler, ready_of(call)));
+    open_talk(call, std::make_unique<GrpcKeepAlive>(asker_of(call), ready_of(call)));
   }
   if (is_of_services(call.method)) open_service_call(call);
 }
@@ -415,7 +418,8 @@ void GrpcSession::hand_over(Call& call, ByteView message) {
   Request request{.body = std::move(*body),
                   .request_id = std::move(call.request_id),
                   .timeout = call.timeout,
-                  .epoch = call.epoch};
+                  .epoch = call.epoch,
+                  .caller = caller(std::move(call.token))};
   context().handler.handle(std::move(request),
                            [weak = weak_from_this(), stream = call.stream](Reply reply) {
                              if (const auto self = weak.lock())
@@ -435,14 +439,14 @@ void GrpcSession::open_watch(Call& call) {
   WatchOptions options;
   options.require_leader = call.wants_leader;
   options.ready = ready_of(call);
-  std::unique_ptr<WatchStream> stream = context().handler.watch(std::move(options));
+  std::unique_ptr<WatchStream> stream = asker_of(call).watch(std::move(options));
   if (stream == nullptr) return refuse_absent(call);
   open_talk(call, std::make_unique<GrpcWatch>(std::move(stream)));
 }
 
 void GrpcSession::open_service_call(Call& call) {
   if (context().options.mode == Mode::kAp) return refuse_absent(call);
-  open_talk(call, std::make_unique<GrpcService>(context().handler, call.method, ready_of(call)));
+  open_talk(call, std::make_unique<GrpcService>(asker_of(call), call.method, ready_of(call)));
 }
 
 void GrpcSession::refuse_absent(Call& call) {

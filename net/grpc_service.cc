@@ -11,7 +11,7 @@ void GrpcService::take(ByteView message) {
   Result<ServiceRequest> request = decode_service_request(method_, message);
   if (!request) return end_malformed(request.error().context);
   kept_ = message.size();
-  call_ = open_service(handler_, std::move(*request), ready_);
+  call_ = open_service(asker_, std::move(*request), ready_);
 }
 
 void GrpcService::half_closed() {

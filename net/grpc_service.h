@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
+#include "net/asker.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_stream.h"
-#include "net/handler.h"
 #include "net/service_call.h"
 
 namespace capstan::net {
@@ -16,8 +16,8 @@ namespace capstan::net {
 class GrpcService final : public GrpcStream {
  public:
   // `ready`: produce() may have something to say; it takes a note only.
-  GrpcService(Handler& handler, GrpcMethod method, std::function<void()> ready)
-      : handler_(handler), method_(method), ready_(std::move(ready)) {}
+  GrpcService(Asker asker, GrpcMethod method, std::function<void()> ready)
+      : asker_(std::move(asker)), method_(method), ready_(std::move(ready)) {}
 
   // The names and values of a call that waits count as bytes of its request.
   std::size_t buffered() const override { return GrpcStream::buffered() + kept_; }
@@ -28,7 +28,7 @@ class GrpcService final : public GrpcStream {
   void take(ByteView message) override;
   void close() override;
 
-  Handler& handler_;
+  const Asker asker_;
   const GrpcMethod method_;
   std::function<void()> ready_;
   std::unique_ptr<ServiceCall> call_;

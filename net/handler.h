@@ -71,7 +71,8 @@ class Handler {
   virtual std::unique_ptr<WatchStream> watch(WatchOptions options) = 0;
 
   // Begins a backup; nullptr where there are none. Dropped likewise.
-  virtual std::unique_ptr<BackupStream> backup(std::function<void()> ready) = 0;
+  virtual std::unique_ptr<BackupStream> backup(const Caller& caller,
+                                               std::function<void()> ready) = 0;
 
   virtual Health health() = 0;
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "net/absent.h"
+#include "net/asker.h"
 #include "net/backup_call.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_service_messages.h"
@@ -84,6 +85,10 @@ std::string capstan_headers(const Reply& reply, bool writes, const Handler& hand
   }
   if (!text.write_id.empty()) out += "Capstan-Write-Id: " + header_safe(text.write_id) + "\r\n";
   return out;
+}
+
+Asker asker_of(DoorContext& context, const HttpRequest& request) {
+  return {context.handler, request.caller};
 }
 
 // A note that something is ready, to somebody who is named later.
@@ -175,7 +180,7 @@ void route_watch(DoorContext& context, const HttpRequest& request, HttpAnswer an
         gateway_error(GrpcCode::kInvalidArgument, "a watch over HTTP/1.1 is one create_request"));
   }
   const ReadyNote note;
-  std::unique_ptr<WatchStream> stream = context.handler.watch({.ready = note.giver()});
+  std::unique_ptr<WatchStream> stream = asker_of(context, request).watch({.ready = note.giver()});
   if (stream == nullptr) return answer(absent(context, GrpcMethod::kWatch));
   stream->create(std::move(*create));
   HttpReply reply;
@@ -207,9 +212,9 @@ class BackupLines final : public Lines {
   std::optional<BackupCall> call_;
 };
 
-void route_backup(DoorContext& context, HttpAnswer answer) {
+void route_backup(DoorContext& context, const HttpRequest& request, HttpAnswer answer) {
   const ReadyNote note;
-  std::unique_ptr<BackupStream> stream = context.handler.backup(note.giver());
+  std::unique_ptr<BackupStream> stream = asker_of(context, request).backup(note.giver());
   if (stream == nullptr) return answer(absent(context, GrpcMethod::kSnapshot));
   HttpReply reply;
   reply.stream = std::make_unique<BackupLines>(note, std::move(stream));
@@ -266,7 +271,7 @@ void route_service(DoorContext& context, GrpcMethod method, const HttpRequest& r
   Result<ServiceRequest> asked = decode_service_json(method, json_of(request));
   if (!asked) return answer(gateway_error(GrpcCode::kInvalidArgument, asked.error().context));
   const ReadyNote note;
-  auto call = open_service(context.handler, std::move(*asked), note.giver());
+  auto call = open_service(asker_of(context, request), std::move(*asked), note.giver());
   HttpReply reply;
   if (method == GrpcMethod::kObserve) {
     reply.stream = std::make_unique<ObserveLines>(note, std::move(call));
@@ -279,7 +284,7 @@ void route_service(DoorContext& context, GrpcMethod method, const HttpRequest& r
 void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
                    HttpAnswer answer) {
   if (method == GrpcMethod::kWatch) return route_watch(context, request, std::move(answer));
-  if (method == GrpcMethod::kSnapshot) return route_backup(context, std::move(answer));
+  if (method == GrpcMethod::kSnapshot) return route_backup(context, request, std::move(answer));
   if (is_of_services(method)) return route_service(context, method, request, std::move(answer));
   if (method == GrpcMethod::kUnknown) {
     return answer(gateway_error(GrpcCode::kUnimplemented, "not in this build"));
@@ -288,7 +293,9 @@ void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
   if (!body) return answer(gateway_error(GrpcCode::kInvalidArgument, body.error().context));
   const bool writes = is_write(*body);
   context.handler.handle(
-      {.body = std::move(*body), .request_id = std::move(request.request_id)},
+      {.body = std::move(*body),
+       .request_id = std::move(request.request_id),
+       .caller = std::move(request.caller)},
       [method, writes, &handler = context.handler,
        answer = std::move(answer)](Reply reply) mutable {
         HttpReply out;
@@ -332,9 +339,10 @@ std::uint64_t query_number(std::string_view query, std::string_view name, std::u
   return otherwise;
 }
 
-Request asking(RequestBody body) {
+Request asking(RequestBody body, const HttpRequest& by) {
   Request request;
   request.body = std::move(body);
+  request.caller = by.caller;
   return request;
 }
 
@@ -368,16 +376,17 @@ void route_api(DoorContext& context, std::string_view path, HttpRequest request,
         Reason::kInvalid, std::string(asks ? "GET" : "POST") + " is the method of this path", 405));
   }
   if (path == "lab") return route_lab(context, request, std::move(answer));
-  if (path == "status") return ask(context, asking(StatusRequest{}), std::move(answer));
-  if (path == "members") return ask(context, asking(MembersRequest{}), std::move(answer));
-  if (path == "books") return ask(context, asking(BooksRequest{}), std::move(answer));
+  if (path == "status") return ask(context, asking(StatusRequest{}, request), std::move(answer));
+  if (path == "members") return ask(context, asking(MembersRequest{}, request), std::move(answer));
+  if (path == "books") return ask(context, asking(BooksRequest{}, request), std::move(answer));
   if (path == "conflicts") {
     const ConflictsRequest body{.after = query_number(request.query, "after", 0),
                                 .limit = query_number(request.query, "limit", 1000)};
-    return ask(context, asking(body), std::move(answer));
+    return ask(context, asking(body, request), std::move(answer));
   }
   Result<Request> decoded = decode_api_request(request.body);
   if (!decoded) return answer(api_error(Reason::kInvalid, decoded.error().context));
+  decoded->caller = std::move(request.caller);
   if (decoded->request_id.empty()) decoded->request_id = std::move(request.request_id);
   ask(context, std::move(*decoded), std::move(answer));
 }

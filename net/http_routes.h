@@ -2,9 +2,10 @@
 // whole requests; net/http_server.h has the protocol.
 //
 //   GET  /health /livez /readyz[?verbose] /version /metrics
-//   POST /v3/kv/{range,put,deleterange,txn} /v3/maintenance/status /v3/cluster/member/list
-//   POST /v3/lock/{lock,unlock} /v3/election/{campaign,proclaim,leader,observe,resign}
-//   /v3/watch POST /api/v1/kv /api/v1/lab   GET /api/v1/{status,members,conflicts,books}
+//   POST /v3/kv/{range,put,deleterange,txn} /v3/auth/... /v3/maintenance/status
+//   /v3/cluster/member/list POST /v3/lock/{lock,unlock}
+//   /v3/election/{campaign,proclaim,leader,observe,resign} /v3/watch POST /api/v1/kv /api/v1/lab
+//   GET /api/v1/{status,members,conflicts,books}
 #pragma once
 
 #include <functional>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "core/request.h"
 #include "net/session.h"
 
 namespace capstan::net {
@@ -21,6 +23,7 @@ struct HttpRequest {
   std::string path;        // without the query
   std::string query;       // behind '?'
   std::string request_id;  // Capstan-Request-Id
+  Caller caller;           // Authorization
   std::string body;
 };
 

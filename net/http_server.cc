@@ -36,6 +36,13 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+// "Authorization: TOKEN", as etcd's gateway takes it, or as HTTP means it, "Bearer TOKEN".
+std::string token_of(std::string_view value) {
+  constexpr std::string_view kBearer = "bearer ";
+  if (lower(value.substr(0, kBearer.size())) == kBearer) value.remove_prefix(kBearer.size());
+  return std::string(value);
+}
+
 class HttpSession final : public Session, public std::enable_shared_from_this<HttpSession> {
  public:
   HttpSession(DoorContext& context, std::function<void()> wake)
@@ -200,6 +207,7 @@ int HttpSession::take_value(ByteView bytes) {
 void HttpSession::header_done() {
   const std::string name = lower(name_);
   if (name == "capstan-request-id") request_.request_id = value_.substr(0, 256);
+  if (name == "authorization") request_.caller.token = token_of(value_);
   if (name == "expect" && lower(value_) == "100-continue" && pipe_.empty()) {
     continue_ = "HTTP/1.1 100 Continue\r\n\r\n";
   }
@@ -233,6 +241,7 @@ int HttpSession::request_done() {
   request_.method = http_method_str(static_cast<http_method>(parser_.method));
   request_.path = target_.substr(0, question);
   if (question != std::string::npos) request_.query = target_.substr(question + 1);
+  request_.caller = caller(std::move(request_.caller.token));
   HttpRequest request = std::exchange(request_, {});
   target_.clear();
   header_bytes_ = 0;

@@ -1,5 +1,6 @@
 // Replies of /api/v1 as JSON; net/json_api.h has the shapes, net/json_reply_read.cc reads them
 // back.
+#include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -146,6 +147,26 @@ void put(Json& to, const AlarmResult& result) {
     to["alarms"].push_back({{"member", hex(alarm.member.value)},
                             {"alarm", alarm.type == AlarmType::kCorrupt ? "CORRUPT" : "NOSPACE"}});
   }
+}
+
+void put(Json& to, const AuthResult& result) {
+  constexpr std::array<std::string_view, 3> kAccess{"read", "write", "readwrite"};
+  to["type"] = "auth";
+  to["enabled"] = result.enabled;
+  to["auth_revision"] = result.revision;
+  to["names"] = result.names;
+  to["permissions"] = Json::array();
+  for (const Permission& permission : result.permissions) {
+    Json each{{"access", kAccess[static_cast<std::size_t>(permission.kind)]},
+              {"key", bytes_json(permission.range.key)}};
+    if (!permission.range.end.empty()) each["end"] = bytes_json(permission.range.end);
+    to["permissions"].push_back(std::move(each));
+  }
+}
+
+void put(Json& to, const AuthenticateResult& result) {
+  to["type"] = "authenticate";
+  to["token"] = result.token;
 }
 
 void put(Json& to, const StatusResult& s) {

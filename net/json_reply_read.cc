@@ -238,6 +238,27 @@ AlarmResult alarms_of(const Json& list) {
   return result;
 }
 
+AuthResult auth_of(const Json& json) {
+  const Fields from(json);
+  AuthResult result;
+  from.take("enabled", result.enabled);
+  from.take("auth_revision", result.revision);
+  from.take("names", result.names);
+  const Json& list = from.object("permissions");
+  if (!list.is_array()) return result;
+  for (const Json& each : list) {
+    const Fields one(each);
+    Permission& permission = result.permissions.emplace_back();
+    const std::string access = one.text("access");
+    permission.kind = access == "read"    ? Permission::Kind::kRead
+                      : access == "write" ? Permission::Kind::kWrite
+                                          : Permission::Kind::kReadWrite;
+    one.take_bytes("key", permission.range.key);
+    one.take_bytes("end", permission.range.end);
+  }
+  return result;
+}
+
 // What leases are asked; nothing if it is none of it.
 ReplyBody lease_body_of(const Fields& from, std::string_view type) {
   if (type == "lease_grant") {
@@ -287,6 +308,12 @@ ReplyBody body_of(const Json& json) {
   if (type == "compact") return CompactResult{};
   if (type == "move_leader") return MoveLeaderResult{};
   if (type == "defragment") return DefragmentResult{};
+  if (type == "auth") return auth_of(json);
+  if (type == "authenticate") {
+    AuthenticateResult result;
+    from.take("token", result.token);
+    return result;
+  }
   if (type == "alarm") return alarms_of(from.object("alarms"));
   if (type == "hash") {
     HashResult result;

@@ -22,6 +22,11 @@ constexpr std::array<std::string_view, 4> kResults{"=", ">", "<", "!="};
 constexpr std::array<std::string_view, 3> kActions{"list", "raise", "clear"};
 constexpr std::array<std::string_view, 4> kMemberOps{"member_add", "member_remove", "member_update",
                                                      "member_promote"};
+constexpr std::array<std::string_view, 16> kAuthOps{
+    "auth_enable", "auth_disable", "user_add",    "user_delete", "user_password", "user_grant",
+    "user_revoke", "role_add",     "role_delete", "role_grant",  "role_revoke",   "auth_status",
+    "user_get",    "user_list",    "role_get",    "role_list"};
+constexpr std::array<std::string_view, 3> kAccess{"read", "write", "readwrite"};
 constexpr std::array<std::string_view, 3> kAlarms{"none", "NOSPACE", "CORRUPT"};
 constexpr std::array<std::string_view, 5> kTargets{"version", "create", "mod", "value", "lease"};
 
@@ -159,6 +164,17 @@ DeleteRangeRequest delete_request(Fields& fields) {
   return {.range = key_range(fields), .prev_kv = fields.flag("prev_kv")};
 }
 
+AuthRequest auth_request(Fields& fields, AuthRequest::Action action) {
+  using Action = AuthRequest::Action;
+  AuthRequest r{.action = action, .user = fields.text("user"), .role = fields.text("role")};
+  const bool has_password = action == Action::kAddUser || action == Action::kSetPassword;
+  if (has_password) r.secret = fields.text("password");
+  const bool grants = action == Action::kGrantPermission;
+  if (grants) r.permission.kind = fields.word<Permission::Kind>("access", kAccess);
+  if (grants || action == Action::kRevokePermission) r.permission.range = key_range(fields);
+  return r;
+}
+
 Compare compare(const Json& json, std::string& wrong) {
   Fields fields(json);
   Compare c;
@@ -257,11 +273,17 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
                                {static_cast<std::uint64_t>(fields.hex("member"))},
                                fields.text("peer"),
                                fields.flag("learner")};
+    } else if (op == "authenticate") {
+      to = AuthenticateRequest{fields.text("user"), fields.text("password")};
+    } else if (const auto at = std::ranges::find(kAuthOps, op); at != kAuthOps.end()) {
+      to = auth_request(fields, static_cast<AuthRequest::Action>(at - kAuthOps.begin()));
     } else {
-      fields.complain(
+      std::string known =
           "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
           "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, alarm, "
-          "member_add, member_remove, member_update, member_promote");
+          "member_add, member_remove, member_update, member_promote, authenticate";
+      for (std::string_view each : kAuthOps) known += ", " + std::string(each);
+      fields.complain(std::move(known));
     }
   } else {
     fields.complain("op must be one of get, put, delete, txn");
@@ -392,6 +414,22 @@ Json json_of(const MemberChangeRequest& r) {
   if (!r.peer.empty()) to["peer"] = r.peer;
   put_flag(to, "learner", r.learner);
   return to;
+}
+
+Json json_of(const AuthRequest& r) {
+  using Action = AuthRequest::Action;
+  Json to{{"op", kAuthOps[static_cast<std::size_t>(r.action)]}};
+  if (!r.user.empty()) to["user"] = r.user;
+  if (!r.role.empty()) to["role"] = r.role;
+  if (!r.secret.empty()) to["password"] = r.secret;
+  const bool grants = r.action == Action::kGrantPermission;
+  if (grants) to["access"] = kAccess[static_cast<std::size_t>(r.permission.kind)];
+  if (grants || r.action == Action::kRevokePermission) put_range(to, r.permission.range);
+  return to;
+}
+
+Json json_of(const AuthenticateRequest& r) {
+  return {{"op", "authenticate"}, {"user", r.user}, {"password", r.password}};
 }
 
 Json json_of(const LeasesRequest&) { return {{"op", "leases"}}; }

@@ -83,6 +83,39 @@ constexpr std::array kRows{
         "etcdserver: too many learner members in cluster", "There is a learner already."},
     Row{Reason::kCorrupt, GrpcCode::kDataLoss, "etcdserver: corrupt cluster",
         "The alarm CORRUPT is raised."},
+    Row{Reason::kUserEmpty, GrpcCode::kInvalidArgument, "etcdserver: user name is empty",
+        "Auth is on and no user was named: log in."},
+    Row{Reason::kRoleEmpty, GrpcCode::kInvalidArgument, "etcdserver: role name is empty",
+        "A role needs a name."},
+    Row{Reason::kAuthFailed, GrpcCode::kInvalidArgument,
+        "etcdserver: authentication failed, invalid user ID or password",
+        "There is no such user, or it has another password."},
+    Row{Reason::kAuthNotEnabled, GrpcCode::kFailedPrecondition,
+        "etcdserver: authentication is not enabled", "Auth is off: nobody need log in."},
+    Row{Reason::kInvalidToken, GrpcCode::kUnauthenticated, "etcdserver: invalid auth token",
+        "The token is too old, or not of this cluster: log in again."},
+    Row{Reason::kPermissionDenied, GrpcCode::kPermissionDenied, "etcdserver: permission denied",
+        "The user may not do this."},
+    Row{Reason::kInvalidAuth, GrpcCode::kInvalidArgument, "etcdserver: invalid auth management",
+        "This would lock everybody out."},
+    Row{Reason::kRootUserMissing, GrpcCode::kFailedPrecondition,
+        "etcdserver: root user does not exist", "There is no user root."},
+    Row{Reason::kRootRoleMissing, GrpcCode::kFailedPrecondition,
+        "etcdserver: root user does not have root role",
+        "The user root does not have the role root."},
+    Row{Reason::kUserExists, GrpcCode::kFailedPrecondition, "etcdserver: user name already exists",
+        "There is such a user already."},
+    Row{Reason::kUserNotFound, GrpcCode::kFailedPrecondition, "etcdserver: user name not found",
+        "There is no such user."},
+    Row{Reason::kRoleExists, GrpcCode::kFailedPrecondition, "etcdserver: role name already exists",
+        "There is such a role already."},
+    Row{Reason::kRoleNotFound, GrpcCode::kFailedPrecondition, "etcdserver: role name not found",
+        "There is no such role."},
+    Row{Reason::kRoleNotGranted, GrpcCode::kFailedPrecondition,
+        "etcdserver: role is not granted to the user", "The user does not have that role."},
+    Row{Reason::kPermissionNotGranted, GrpcCode::kFailedPrecondition,
+        "etcdserver: permission is not granted to the role",
+        "The role has no permission of exactly this range."},
     Row{Reason::kTooManyOps, GrpcCode::kInvalidArgument,
         "etcdserver: too many operations in txn request",
         "The transaction has too many operations."},
@@ -163,6 +196,7 @@ bool certainly_not_applied(Reason reason) {
     case GrpcCode::kInvalidArgument:
     case GrpcCode::kNotFound:
     case GrpcCode::kPermissionDenied:
+    case GrpcCode::kUnauthenticated:
     case GrpcCode::kFailedPrecondition:
     case GrpcCode::kOutOfRange:
     case GrpcCode::kUnimplemented:

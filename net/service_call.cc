@@ -16,8 +16,8 @@ class OneRequest final : public ServiceCall {
  public:
   using Convert = ServiceMessage (*)(Reply&);
 
-  OneRequest(Handler& handler, std::function<void()> ready, RequestBody body, Convert convert)
-      : step_(handler, std::move(ready)), convert_(convert) {
+  OneRequest(Asker asker, std::function<void()> ready, RequestBody body, Convert convert)
+      : step_(std::move(asker), std::move(ready)), convert_(convert) {
     step_.ask(std::move(body));
   }
   std::optional<ServiceMessage> next() override {
@@ -61,22 +61,22 @@ CallEnd leader_missing() {
 
 }  // namespace
 
-std::unique_ptr<ServiceCall> open_service(Handler& handler, ServiceRequest request,
+std::unique_ptr<ServiceCall> open_service(Asker asker, ServiceRequest request,
                                           std::function<void()> ready) {
   const auto one = [&](RequestBody body, OneRequest::Convert convert) {
-    return std::make_unique<OneRequest>(handler, std::move(ready), std::move(body), convert);
+    return std::make_unique<OneRequest>(asker, std::move(ready), std::move(body), convert);
   };
   using Made = std::unique_ptr<ServiceCall>;
   return std::visit(
       Overloaded{
           [&](LockRequest& r) -> Made {
-            return std::make_unique<Claim>(handler, std::move(ready), std::move(r));
+            return std::make_unique<Claim>(asker, std::move(ready), std::move(r));
           },
           [&](CampaignRequest& r) -> Made {
-            return std::make_unique<Claim>(handler, std::move(ready), std::move(r));
+            return std::make_unique<Claim>(asker, std::move(ready), std::move(r));
           },
           [&](ObserveRequest& r) -> Made {
-            return std::make_unique<Observe>(handler, std::move(ready), std::move(r));
+            return std::make_unique<Observe>(asker, std::move(ready), std::move(r));
           },
           [&](UnlockRequest& r) -> Made {
             return one(DeleteRangeRequest{.range = {std::move(r.key), ""}}, header_alone);

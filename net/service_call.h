@@ -19,7 +19,7 @@
 #include <variant>
 
 #include "core/request.h"
-#include "net/handler.h"
+#include "net/asker.h"
 #include "net/reasons.h"
 
 namespace capstan::net {
@@ -82,7 +82,7 @@ class ServiceCall {
 };
 
 // `ready` takes a note only; it may be called when the call is gone.
-std::unique_ptr<ServiceCall> open_service(Handler& handler, ServiceRequest request,
+std::unique_ptr<ServiceCall> open_service(Asker asker, ServiceRequest request,
                                           std::function<void()> ready);
 
 }  // namespace capstan::net

@@ -28,27 +28,25 @@ const KeyValue* row_in(const TxnResult& txn, std::size_t at) {
 
 RangeRequest get(const std::string& key) { return {.range = {key, ""}}; }
 
-void do_unheard(Handler& handler, RequestBody body) {
-  Request request;
-  request.body = std::move(body);
-  handler.handle(std::move(request), [](const Reply&) {});
+void do_unheard(const Asker& asker, RequestBody body) {
+  asker.ask(std::move(body), [](const Reply&) {});
 }
 
-void delete_claim(Handler& handler, const std::string& key, std::int64_t revision) {
-  do_unheard(handler, if_created(key, revision, {DeleteRangeRequest{.range = {key, ""}}}));
+void delete_claim(const Asker& asker, const std::string& key, std::int64_t revision) {
+  do_unheard(asker, if_created(key, revision, {DeleteRangeRequest{.range = {key, ""}}}));
 }
 
 }  // namespace
 
-Claim::Claim(Handler& handler, std::function<void()> ready, LockRequest request)
-    : handler_(handler), ready_(ready), step_(handler, std::move(ready)), campaigns_(false) {
+Claim::Claim(Asker asker, std::function<void()> ready, LockRequest request)
+    : asker_(std::move(asker)), ready_(ready), step_(asker_, std::move(ready)), campaigns_(false) {
   claim_.name = std::move(request.name);
   claim_.lease = request.lease;
   begin();
 }
 
-Claim::Claim(Handler& handler, std::function<void()> ready, CampaignRequest request)
-    : handler_(handler), ready_(ready), step_(handler, std::move(ready)), campaigns_(true) {
+Claim::Claim(Asker asker, std::function<void()> ready, CampaignRequest request)
+    : asker_(std::move(asker)), ready_(ready), step_(asker_, std::move(ready)), campaigns_(true) {
   claim_.name = std::move(request.name);
   claim_.lease = request.lease;
   value_ = std::move(request.value);
@@ -61,9 +59,9 @@ Claim::~Claim() {
 
 void Claim::give_up() {
   if (lease_is_ours_) {
-    do_unheard(handler_, LeaseRevokeRequest{claim_.lease});
+    do_unheard(asker_, LeaseRevokeRequest{claim_.lease});
   } else if (claim_.revision != 0) {
-    delete_claim(handler_, claim_.key, claim_.revision);
+    delete_claim(asker_, claim_.key, claim_.revision);
   }
 }
 
@@ -72,7 +70,7 @@ void Claim::give_up() {
 void Claim::begin() {
   if (claim_.lease != 0) return put();
   phase_ = Phase::kGrant;
-  step_.ask(LeaseGrantRequest{.ttl = kSessionTtl}, [&on = handler_](const Reply& reply) {
+  step_.ask(LeaseGrantRequest{.ttl = kSessionTtl}, [on = asker_](const Reply& reply) {
     const auto* granted = std::get_if<LeaseGrantResult>(&reply.body);
     if (is_ok(reply) && granted != nullptr) do_unheard(on, LeaseRevokeRequest{granted->id});
   });
@@ -88,7 +86,7 @@ void Claim::put() {
   txn.failure.push_back({get(claim_.key)});
   txn.failure.push_back({first_of(claim_.name)});
   step_.ask(std::move(txn),
-            [&on = handler_, key = claim_.key, revoked = lease_is_ours_](const Reply& reply) {
+            [on = asker_, key = claim_.key, revoked = lease_is_ours_](const Reply& reply) {
               // One that was there before belongs to an earlier call of the same lease.
               const auto* done = std::get_if<TxnResult>(&reply.body);
               if (revoked || !is_ok(reply) || done == nullptr || !done->succeeded) return;
@@ -123,7 +121,7 @@ void Claim::look() {
 std::optional<ServiceMessage> Claim::wait(const std::string& ahead, Revision seen) {
   phase_ = Phase::kWait;
   ahead_ = ahead;
-  stream_ = handler_.watch({.ready = ready_});
+  stream_ = asker_.watch({.ready = ready_});
   if (stream_ == nullptr) return lost(no_watches());
   WatchRequest end_of_it;
   end_of_it.no_put = true;

@@ -26,8 +26,8 @@ namespace capstan::net {
 
 class Claim final : public ServiceCall {
  public:
-  Claim(Handler& handler, std::function<void()> ready, LockRequest request);
-  Claim(Handler& handler, std::function<void()> ready, CampaignRequest request);
+  Claim(Asker asker, std::function<void()> ready, LockRequest request);
+  Claim(Asker asker, std::function<void()> ready, CampaignRequest request);
   ~Claim() override;
 
   std::optional<ServiceMessage> next() override;
@@ -50,7 +50,7 @@ class Claim final : public ServiceCall {
   ServiceMessage lost(CallEnd why);
   void give_up();
 
-  Handler& handler_;
+  const Asker asker_;
   std::function<void()> ready_;
   Step step_;
   std::unique_ptr<WatchStream> stream_;  // kWait

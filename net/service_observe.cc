@@ -4,10 +4,10 @@
 
 namespace capstan::net {
 
-Observe::Observe(Handler& handler, std::function<void()> ready, ObserveRequest request)
-    : handler_(handler),
+Observe::Observe(Asker asker, std::function<void()> ready, ObserveRequest request)
+    : asker_(std::move(asker)),
       ready_(ready),
-      step_(handler, std::move(ready)),
+      step_(asker_, std::move(ready)),
       name_(std::move(request.name)) {
   look();
 }
@@ -22,7 +22,7 @@ void Observe::look() {
 void Observe::follow(KeyRange range, Revision seen) {
   news_ = {};
   told_ = 0;
-  stream_ = handler_.watch({.ready = ready_});
+  stream_ = asker_.watch({.ready = ready_});
   if (stream_ == nullptr) return;
   WatchRequest watch;
   watch.range = std::move(range);

@@ -16,7 +16,7 @@ namespace capstan::net {
 
 class Observe final : public ServiceCall {
  public:
-  Observe(Handler& handler, std::function<void()> ready, ObserveRequest request);
+  Observe(Asker asker, std::function<void()> ready, ObserveRequest request);
 
   std::optional<ServiceMessage> next() override;
 
@@ -27,7 +27,7 @@ class Observe final : public ServiceCall {
   // The next of the events that came, if it is a word.
   std::optional<ServiceMessage> take_event();
 
-  Handler& handler_;
+  const Asker asker_;
   std::function<void()> ready_;
   Step step_;
   const std::string name_;

@@ -74,9 +74,7 @@ Step::~Step() {
 
 void Step::ask(RequestBody body, Late late) {
   asked_ = std::make_shared<Asked>(ready_, std::move(late));
-  Request request;
-  request.body = std::move(body);
-  handler_.handle(std::move(request), [asked = asked_](Reply reply) {
+  asker_.ask(std::move(body), [asked = asked_](Reply reply) {
     if (!asked->left) {
       asked->reply = std::move(reply);
       asked->ready();

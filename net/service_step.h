@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/watch.h"
+#include "net/asker.h"
 #include "net/service_call.h"
 
 namespace capstan::net {
@@ -38,8 +39,8 @@ class Step {
  public:
   using Late = std::move_only_function<void(const Reply&)>;
 
-  Step(Handler& handler, std::function<void()> ready)
-      : handler_(handler), ready_(std::move(ready)) {}
+  Step(Asker asker, std::function<void()> ready)
+      : asker_(std::move(asker)), ready_(std::move(ready)) {}
   ~Step();
   Step(const Step&) = delete;
 
@@ -54,7 +55,7 @@ class Step {
     std::optional<Reply> reply;
     bool left = false;
   };
-  Handler& handler_;
+  const Asker asker_;
   std::function<void()> ready_;
   std::shared_ptr<Asked> asked_;
 };

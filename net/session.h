@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <utility>
 
+#include "core/request.h"
 #include "core/time.h"
 #include "core/types.h"
 #include "net/door.h"
@@ -44,6 +46,9 @@ class Session {
   virtual ~Session() = default;
   Session(const Session&) = delete;
 
+  // Whose certificate the connection showed; before the first byte.
+  void known_as(std::string certificate_name) { certificate_name_ = std::move(certificate_name); }
+
   // What the client sent.
   virtual void receive(ByteView bytes) = 0;
   // Appends what should go to the client now, at least one byte if there is anything and roughly at
@@ -61,10 +66,13 @@ class Session {
   DoorContext& context() { return context_; }
   const DoorContext& context() const { return context_; }
   void wake() { wake_(); }
+  // Who asks with this token, or with none.
+  Caller caller(std::string token) const { return {std::move(token), certificate_name_}; }
 
  private:
   DoorContext& context_;
   std::function<void()> wake_;
+  std::string certificate_name_;
 };
 
 }  // namespace capstan::net

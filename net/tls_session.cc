@@ -321,6 +321,21 @@ TlsSession::Stage TlsSession::stage() const { return state_->stage; }
 const std::string& TlsSession::why() const { return state_->why; }
 bool TlsSession::refused() const { return state_->refused; }
 
+std::string TlsSession::certificate_name() const {
+  const X509* shown = SSL_get0_peer_certificate(state_->ssl.get());
+  if (shown == nullptr) return {};
+  const X509_NAME* subject = X509_get_subject_name(shown);
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  unsigned char* text = nullptr;
+  const int size =
+      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return {};
+  std::string name(reinterpret_cast<const char*>(text), static_cast<std::size_t>(size));
+  OPENSSL_free(text);
+  return name;
+}
+
 std::string TlsSession::protocol() const {
   const unsigned char* at = nullptr;
   unsigned size = 0;

@@ -53,6 +53,8 @@ class TlsSession {
   const std::string& why() const;
   // What failed was a certificate: nothing that we sent was looked at.
   bool refused() const;
+  // The common name in the other side's certificate; empty: it showed none.
+  std::string certificate_name() const;
   // The application protocol agreed on; empty: none.
   std::string protocol() const;
 

@@ -320,6 +320,9 @@ bool TcpStream::connected() const {
   return open() && state_->phase == Phase::kOpen && !state_->handshaking();
 }
 const std::string& TcpStream::remote() const { return state_->remote; }
+std::string TcpStream::certificate_name() const {
+  return state_->tls ? state_->tls->session->certificate_name() : std::string();
+}
 const StreamCounts& TcpStream::counts() const { return state_->counts; }
 
 }  // namespace capstan::net

@@ -105,6 +105,8 @@ class TcpStream {
   bool connected() const;  // open, and the connection stands
   // "10.0.0.2:51034"; empty before the connection stands.
   const std::string& remote() const;
+  // The common name in the certificate the other side showed; empty: it showed none.
+  std::string certificate_name() const;
   const StreamCounts& counts() const;
 
   struct State;  // for net/uv_tcp.cc only

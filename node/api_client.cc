@@ -56,6 +56,7 @@ struct ApiClient::State {
 
   Micros timeout;
   std::shared_ptr<net::TlsContext> tls;
+  std::string token;
   net::Loop loop;
   std::unique_ptr<net::HttpClient> http = net::HttpClient::create(loop);
 };
@@ -63,6 +64,8 @@ struct ApiClient::State {
 ApiClient::ApiClient(Micros timeout, std::shared_ptr<net::TlsContext> tls)
     : state_(std::make_unique<State>(timeout, std::move(tls))) {}
 ApiClient::~ApiClient() = default;
+
+void ApiClient::set_token(std::string token) { state_->token = std::move(token); }
 
 std::vector<ApiAnswer> ApiClient::ask_all(const std::vector<ApiCall>& calls) {
   std::vector<ApiAnswer> answers(calls.size());
@@ -83,6 +86,7 @@ std::vector<ApiAnswer> ApiClient::ask_all(const std::vector<ApiCall>& calls) {
     call.method = calls[i].method;
     call.path = calls[i].path;
     call.body = calls[i].body;
+    if (!state_->token.empty()) call.headers.emplace_back("Authorization", state_->token);
     call.timeout = state_->timeout;
     state_->http->call(std::move(call), [&, i, begin](Result<net::HttpResponse> response) {
       answers[i].took = net::Loop::clock().monotonic - begin;

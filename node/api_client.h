@@ -51,6 +51,9 @@ class ApiClient {
   explicit ApiClient(Micros timeout, std::shared_ptr<net::TlsContext> tls = nullptr);
   ~ApiClient();
 
+  // Of whoever logged in; sent with every call from now on.
+  void set_token(std::string token);
+
   // All at once; answers in the order of the calls.
   std::vector<ApiAnswer> ask_all(const std::vector<ApiCall>& calls);
   ApiAnswer ask(const ApiCall& call);

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "net/json_api.h"
+#include "net/json_text.h"
 #include "node/tls_flags.h"
 
 namespace capstan::node {
@@ -73,6 +75,13 @@ std::expected<Cli, int> Cli::open(std::string_view command, std::span<const std:
   }
   cli.client_ = std::make_unique<ApiClient>(patience, cli.tls_);
   return cli;
+}
+
+KeyRange Cli::range_of(const std::string& key) const {
+  if (!flags_.on("prefix")) return {key, ""};
+  // an empty prefix is every key; the first possible key stands for it
+  if (key.empty()) return {std::string(1, '\0'), std::string(1, '\0')};
+  return {key, net::end_of_prefix(key)};
 }
 
 void Cli::print(const std::string& text) const { write_all(stdout, with_newline(text)); }
@@ -166,7 +175,11 @@ std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& 
   const bool is_write = method == "POST";
   ApiAnswer answer;
   for (const Endpoint& at : targets) {
-    answer = client_->ask({at, method, path, body});
+    if (auto problem = log_in(at)) {
+      answer = std::move(*problem);
+    } else {
+      answer = client_->ask({at, method, path, body});
+    }
     // only where surely nothing was sent may the next one be tried
     if (answer.failure != ApiAnswer::Failure::kNobody &&
         answer.failure != ApiAnswer::Failure::kTls) {
@@ -176,6 +189,34 @@ std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& 
   if (answer.failure == ApiAnswer::Failure::kNone) return answer;
   *exit = unreachable(answer, is_write);
   return std::nullopt;
+}
+
+std::optional<ApiAnswer> Cli::ask(RequestBody body, int* exit) {
+  Request request;
+  request.body = std::move(body);
+  request.request_id = flags_.text("request-id");
+  return ask("POST", "/api/v1/kv", net::encode_api_request(request), exit);
+}
+
+std::optional<ApiAnswer> Cli::log_in(const Endpoint& at) {
+  if (logged_in_ || !flags_.has("user")) return std::nullopt;
+  const std::string user = flags_.text("user");
+  const std::size_t colon = user.find(':');
+  Request request;
+  request.body =
+      AuthenticateRequest{user.substr(0, colon), flags_.has("password") ? flags_.text("password")
+                                                 : colon != std::string::npos
+                                                     ? user.substr(colon + 1)
+                                                     : read_secret("password of " + user + ": ")};
+  ApiAnswer answer = client_->ask({at, "POST", "/api/v1/kv", net::encode_api_request(request)});
+  if (const auto* login = std::get_if<AuthenticateResult>(&answer.reply.body)) {
+    client_->set_token(login->token);
+    logged_in_ = true;
+    return std::nullopt;
+  }
+  // Where nobody need log in, etcd's tools do without it, too.
+  if (answer.reply.reason == Reason::kAuthNotEnabled) logged_in_ = true;
+  return logged_in_ ? std::nullopt : std::optional(std::move(answer));
 }
 
 int Cli::unreachable(const ApiAnswer& answer, bool is_write) const {

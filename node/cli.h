@@ -31,10 +31,15 @@ class Cli {
   // it has been said; leave with `*exit`.
   std::optional<ApiAnswer> ask(const std::string& method, const std::string& path,
                                const std::string& body, int* exit);
+  // The same of /api/v1/kv, under --request-id where the command has it.
+  std::optional<ApiAnswer> ask(RequestBody body, int* exit);
   // Every configured member as the first endpoint that answers knows them.
   std::optional<std::vector<PeerStatus>> members(int* exit);
   // Where a member takes clients; nullopt when it has not said.
   static std::optional<Endpoint> client_address(const PeerStatus& member);
+
+  // The key, or with --prefix all that start with it.
+  KeyRange range_of(const std::string& key) const;
 
   // stdout, and whether it is to be spoken at all.
   void print(const std::string& text) const;
@@ -54,9 +59,12 @@ class Cli {
  private:
   Cli() = default;
   std::optional<std::vector<Endpoint>> endpoints(int* exit) const;
+  // Logs in there, once, if --user says so. Nullopt: it did, or need not; else what came back.
+  std::optional<ApiAnswer> log_in(const Endpoint& at);
   // The way out of a refusal for want of a quorum, as a sentence; empty: none is known.
   std::string elsewhere(const ApiAnswer& answer);
 
+  bool logged_in_ = false;
   std::string command_;
   Parsed flags_;
   std::shared_ptr<net::TlsContext> tls_;

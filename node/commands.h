@@ -19,6 +19,9 @@ int compact_command(Args args);
 int lease_command(Args args);
 int status_command(Args args);
 int members_command(Args args);
+int auth_command(Args args);
+int user_command(Args args);
+int role_command(Args args);
 int restore_command(Args args);
 int lab_command(Args args);
 

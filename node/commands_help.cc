@@ -7,8 +7,9 @@ namespace capstan::node {
 namespace {
 
 constexpr std::string_view kCommands[] = {
-    "compare", "bench", "serve", "status", "members", "put",  "get",    "del",
-    "compact", "lease", "lab",   "help",   "version", "exit", "config", "restore-backup"};
+    "compare", "bench",          "serve", "status", "members", "put",     "get",
+    "del",     "compact",        "lease", "lab",    "help",    "version", "exit",
+    "config",  "restore-backup", "auth",  "user",   "role"};
 
 constexpr std::string_view kExitPage =
     R"(Exit codes: what a script may conclude.
@@ -117,6 +118,36 @@ whatever becomes of leaders; all its keys go in one revision. An id that is not
 there: exit 3.
 
 )"},
+    {"auth", R"(capstan auth enable|disable|status [flags]    must whoever asks log in? (cp)
+
+    capstan user add root                  asks for its password
+    capstan user grant root root           the role that may do everything
+    capstan auth enable
+    capstan get key --user=root            asks for it again
+
+The user root must be there before auth is enabled, and have the role root.
+
+)"},
+    {"user",
+     R"(capstan user list|add|delete|password|show|grant|revoke [flags]    who asks (cp)
+
+    capstan user add alice                 asks for her password
+    capstan user add alice:secret
+    capstan user grant alice readers       gives her a role
+    capstan user show alice                her roles
+    capstan user password alice            a new one; her tokens end
+
+)"},
+    {"role",
+     R"(capstan role list|add|delete|show|grant|revoke [flags]    what users may do (cp)
+
+    capstan role add readers
+    capstan role grant readers read user/ --prefix
+    capstan role grant readers readwrite a f      from a up to f, f not included
+    capstan role revoke readers user/ --prefix
+    capstan role show readers
+
+)"},
     {"status", R"(capstan status [flags]    ask every node who it reaches, and show the sides
 
     capstan status
@@ -199,6 +230,7 @@ see it      compare    both modes under the same partition: a table and a report
 run it      serve      run a node
             status     ask every node: sides, leader, what is equal
             members    who belongs to it; add, remove, promote
+            auth user role    who may do what (cp)
             restore-backup    a new cluster from a backup or a member's disk
 use it      put        write a key
             get        read a key, or all with a prefix

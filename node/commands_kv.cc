@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <string>
 
-#include "net/json_api.h"
 #include "net/json_text.h"
 #include "node/cli.h"
 #include "node/commands.h"
@@ -15,10 +14,7 @@ namespace {
 
 KeyRange range_of(const Cli& cli) {
   const std::string key = cli.words().empty() ? std::string{} : cli.words()[0];
-  if (!cli.flags().on("prefix")) return {key, ""};
-  // an empty prefix is every key; the first possible key stands for it
-  if (key.empty()) return {std::string(1, '\0'), std::string(1, '\0')};
-  return {key, net::end_of_prefix(key)};
+  return cli.range_of(key);
 }
 
 std::string read_stdin() {
@@ -115,13 +111,12 @@ int put_command(Args args) {
   const std::string lease = cli->flags().text("lease");
   const auto id = lease.empty() ? std::optional<std::int64_t>(0) : id_of_text(lease);
   if (!id) return cli->usage("--lease=" + lease + " is no id of a lease; capstan lease list.");
-  Request request;
-  request.body = PutRequest{.key = cli->words()[0],
-                            .value = cli->words()[1] == "-" ? read_stdin() : cli->words()[1],
-                            .lease = *id};
-  request.request_id = cli->flags().text("request-id");
   int exit = kExitDone;
-  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  const auto answer =
+      cli->ask(PutRequest{.key = cli->words()[0],
+                          .value = cli->words()[1] == "-" ? read_stdin() : cli->words()[1],
+                          .lease = *id},
+               &exit);
   return answer ? say_written(*cli, *answer, "") : exit;
 }
 
@@ -129,11 +124,8 @@ int del_command(Args args) {
   auto cli = Cli::open("del", args);
   if (!cli) return cli.error();
   if (cli->words().size() != 1) return cli->usage("wants one key: capstan del KEY [--prefix]");
-  Request request;
-  request.body = DeleteRangeRequest{.range = range_of(*cli)};
-  request.request_id = cli->flags().text("request-id");
   int exit = kExitDone;
-  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  const auto answer = cli->ask(DeleteRangeRequest{.range = range_of(*cli)}, &exit);
   if (!answer) return exit;
   const auto* result = std::get_if<DeleteRangeResult>(&answer->reply.body);
   const std::int64_t deleted = result == nullptr ? 0 : result->deleted;
@@ -153,11 +145,8 @@ int compact_command(Args args) {
         "wants a revision: capstan compact REVISION (capstan status --json says where the store "
         "is).");
   }
-  Request request;
-  request.body = CompactRequest{revision, cli->flags().on("physical")};
-  request.request_id = cli->flags().text("request-id");
   int exit = kExitDone;
-  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  const auto answer = cli->ask(CompactRequest{revision, cli->flags().on("physical")}, &exit);
   return answer ? say_written(*cli, *answer, "history begins at " + word) : exit;
 }
 
@@ -174,10 +163,8 @@ int get_command(Args args) {
   range.revision = cli->flags().number("rev");
   range.serializable = cli->flags().on("stale");
   range.keys_only = cli->flags().on("keys-only");
-  Request request;
-  request.body = range;
   int exit = kExitDone;
-  const auto answer = cli->ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  const auto answer = cli->ask(range, &exit);
   if (!answer) return exit;
   const Reply& reply = answer->reply;
   if (reply.outcome == Outcome::kFailed || reply.outcome == Outcome::kUnknown) {

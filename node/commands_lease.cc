@@ -5,19 +5,11 @@
 #include <string>
 #include <thread>
 
-#include "net/json_api.h"
 #include "node/cli.h"
 #include "node/commands.h"
 
 namespace capstan::node {
 namespace {
-
-std::optional<ApiAnswer> ask(Cli& cli, RequestBody body, int* exit) {
-  Request request;
-  request.body = std::move(body);
-  request.request_id = cli.flags().text("request-id");
-  return cli.ask("POST", "/api/v1/kv", net::encode_api_request(request), exit);
-}
 
 bool is_ok(const ApiAnswer& answer) { return answer.reply.outcome == Outcome::kOk; }
 
@@ -44,7 +36,7 @@ int grant(Cli& cli) {
     return cli.usage("grant wants a time to live in seconds: capstan lease grant 60");
   }
   int exit = kExitDone;
-  const auto answer = ask(cli, request, &exit);
+  const auto answer = cli.ask(request, &exit);
   if (!answer) return exit;
   const auto* result = std::get_if<LeaseGrantResult>(&answer->reply.body);
   if (result == nullptr) return cli.refuse(*answer, false);
@@ -57,7 +49,7 @@ int grant(Cli& cli) {
 
 int revoke(Cli& cli, std::int64_t id) {
   int exit = kExitDone;
-  const auto answer = ask(cli, LeaseRevokeRequest{id}, &exit);
+  const auto answer = cli.ask(LeaseRevokeRequest{id}, &exit);
   if (!answer) return exit;
   return say(cli, *answer,
              outcome_sign(answer->reply.outcome, cli.out_ink()) +
@@ -68,7 +60,7 @@ int revoke(Cli& cli, std::int64_t id) {
 
 int show(Cli& cli, std::int64_t id) {
   int exit = kExitDone;
-  const auto answer = ask(cli, LeaseTimeToLiveRequest{id, cli.flags().on("keys")}, &exit);
+  const auto answer = cli.ask(LeaseTimeToLiveRequest{id, cli.flags().on("keys")}, &exit);
   if (!answer) return exit;
   if (!is_ok(*answer)) return cli.refuse(*answer, true);
   const auto* result = std::get_if<LeaseTimeToLiveResult>(&answer->reply.body);
@@ -82,7 +74,7 @@ int show(Cli& cli, std::int64_t id) {
 
 int list(Cli& cli) {
   int exit = kExitDone;
-  const auto answer = ask(cli, LeasesRequest{}, &exit);
+  const auto answer = cli.ask(LeasesRequest{}, &exit);
   if (!answer) return exit;
   if (!is_ok(*answer)) return cli.refuse(*answer, true);
   std::string text;
@@ -101,7 +93,7 @@ int keep_alive(Cli& cli, std::int64_t id) {
   for (;;) {
     const Clock::time_point sent = Clock::now();
     int exit = kExitDone;
-    const auto answer = ask(cli, LeaseKeepAliveRequest{id}, &exit);
+    const auto answer = cli.ask(LeaseKeepAliveRequest{id}, &exit);
     if (answer && is_ok(*answer)) {
       const auto* kept = std::get_if<LeaseKeepAliveResult>(&answer->reply.body);
       if (kept == nullptr || kept->ttl == 0) return gone(cli, *answer, id);

@@ -3,7 +3,6 @@
 #include <iostream>
 #include <string>
 
-#include "net/json_api.h"
 #include "node/cli.h"
 #include "node/commands.h"
 
@@ -74,10 +73,8 @@ std::optional<PeerStatus> find(Cli& cli, const std::string& word, int* exit) {
 }
 
 int carry_out(Cli& cli, RequestBody body, const std::string& done) {
-  Request request;
-  request.body = std::move(body);
   int exit = kExitDone;
-  const auto answer = cli.ask("POST", "/api/v1/kv", net::encode_api_request(request), &exit);
+  const auto answer = cli.ask(std::move(body), &exit);
   if (!answer) return exit;
   if (answer->reply.outcome != Outcome::kOk) return cli.refuse(*answer, false);
   if (cli.json()) {

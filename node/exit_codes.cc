@@ -9,10 +9,16 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
     case Reason::kUnreachable:
       return kExitUnreachable;
     case Reason::kNotLab:
+    case Reason::kUserEmpty:
+    case Reason::kAuthFailed:
+    case Reason::kInvalidToken:
+    case Reason::kPermissionDenied:
       return kExitNotAllowed;
     case Reason::kKeyNotFound:
     case Reason::kLeaseNotFound:
     case Reason::kMemberNotFound:
+    case Reason::kUserNotFound:
+    case Reason::kRoleNotFound:
       return kExitNotFound;
     case Reason::kInvalid:
     case Reason::kTooLarge:
@@ -27,6 +33,15 @@ ExitCode exit_code(Outcome outcome, Reason reason) {
     case Reason::kBadPeerUrl:
     case Reason::kNotLearner:
     case Reason::kTooManyLearners:
+    case Reason::kRoleEmpty:
+    case Reason::kAuthNotEnabled:
+    case Reason::kInvalidAuth:
+    case Reason::kRootUserMissing:
+    case Reason::kRootRoleMissing:
+    case Reason::kUserExists:
+    case Reason::kRoleExists:
+    case Reason::kRoleNotGranted:
+    case Reason::kPermissionNotGranted:
     case Reason::kTooManyOps:
     case Reason::kDuplicateKey:
     case Reason::kCompacted:

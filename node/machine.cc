@@ -79,11 +79,6 @@ void Machine::submit(Request request, Answer answer) {
     }
     return answer(stamped(std::move(reply)));
   }
-  if (std::holds_alternative<DefragmentRequest>(request.body)) {
-    Reply done;
-    done.body = DefragmentResult{};
-    return answer(stamped(std::move(done)));
-  }
   const auto refuse = [&](Reason reason, std::string detail) {
     answer(stamped(refused(reason, std::move(detail))));
   };

@@ -83,8 +83,8 @@ class Machine {
   std::unique_ptr<WatchStream> watch(WatchOptions options);
 
   // Begins a backup; nullptr in AP.
-  std::unique_ptr<BackupStream> backup(std::function<void()> ready) {
-    return engine_->backup(std::move(ready));
+  std::unique_ptr<BackupStream> backup(const Caller& caller, std::function<void()> ready) {
+    return engine_->backup(caller, std::move(ready));
   }
 
   // Learned later: what a member announced of itself.

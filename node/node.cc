@@ -109,6 +109,7 @@ void Node::Parts::make_machine() {
   with.engine.election_timeout = config.election_timeout;
   with.engine.auto_compaction = config.auto_compaction;
   with.engine.quota_bytes = config.quota_bytes;
+  with.engine.token_ttl = config.token_ttl;
   with.engine.seed = entropy();
   with.engine.base_failed = stop_at_once;
   for (const ConfiguredMember& member : config.members) {
@@ -173,6 +174,7 @@ Status Node::Parts::open_ports() {
   net::DoorOptions front;
   front.mode = config.mode;
   front.tls = config.client_tls;
+  front.users_by_certificate = config.users_by_certificate;
   for (const HostPort& at : config.listen_client) {
     front.listen.push_back({at.host, static_cast<std::uint16_t>(at.port)});
   }

@@ -17,6 +17,7 @@
 #include "net/uv_timer.h"
 #include "node/machine.h"
 #include "node/node.h"
+#include "node/passwords.h"
 
 namespace capstan::node {
 
@@ -52,7 +53,8 @@ class RequestFigures {
 };
 
 struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSender {
-  Parts(net::Loop& on, ServeConfig with) : loop(on), config(std::move(with)), ticks(on) {}
+  Parts(net::Loop& on, ServeConfig with)
+      : loop(on), config(std::move(with)), ticks(on), passwords(on) {}
   ~Parts() override;
 
   // Start, step by step; each needs the ones before.
@@ -69,8 +71,8 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   std::unique_ptr<WatchStream> watch(WatchOptions options) override {
     return machine->watch(std::move(options));
   }
-  std::unique_ptr<BackupStream> backup(std::function<void()> ready) override {
-    return machine->backup(std::move(ready));
+  std::unique_ptr<BackupStream> backup(const Caller& caller, std::function<void()> ready) override {
+    return machine->backup(caller, std::move(ready));
   }
   net::Health health() override;
   std::string metrics_text() override;
@@ -84,6 +86,11 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
 
   // PeerSender
   void send(MemberId to, PeerMessage message) override;
+
+  // Those whose password must be hashed first are taken, and asked when that is done.
+  bool hashes_first(Request& request, Answer& answer);
+  Answer if_password_is_right(std::string password, Answer answer);
+  void ask(Request request, Answer answer);
 
   // What the links know and the engine does not: round trips, mismatches, cuts in force.
   void add_links(StatusResult& status) const;
@@ -106,6 +113,7 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   std::unique_ptr<net::PeerTransport> peers;
   std::unique_ptr<net::Door> door;
   net::Timer ticks;
+  Passwords passwords;
   bool turning = false;    // added to the loop's turn users
   bool turn_over = false;  // the machine's part of this turn; what comes now is for the next
 

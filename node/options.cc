@@ -11,7 +11,8 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kTalk = "put get del compact lease status members lab";
+constexpr std::string_view kTalk = "put get del compact lease status members auth user role lab";
+constexpr std::string_view kLogIn = "put get del compact lease members auth user role";
 
 constexpr Option kOptions[] = {
     // serve
@@ -53,6 +54,12 @@ constexpr Option kOptions[] = {
      "clients must show a certificate of this authority", "serve", true},
     {"client-cert-auth", OptionKind::kSwitch, "", "", "",
      "as etcd's; --trusted-ca-file alone says the same", "serve", true},
+    {"auth-token", OptionKind::kText, "simple", "simple", "",
+     "as etcd's; tokens are signed by the cluster (cp)", "serve", true},
+    {"auth-token-ttl", OptionKind::kNumber, "SECONDS", "300", "",
+     "how long whoever logged in stays so without a word (cp)", "serve", true},
+    {"bcrypt-cost", OptionKind::kText, "N", "", "", "as etcd's; changes nothing here", "serve",
+     true},
     {"peer-cert-file", OptionKind::kText, "FILE", "", "",
      "makes the peer port TLS, and is shown when this node dials its peers", "serve", true},
     {"peer-key-file", OptionKind::kText, "FILE", "", "", "the key of --peer-cert-file", "serve",
@@ -91,7 +98,7 @@ constexpr Option kOptions[] = {
      true},
 
     // put, get, del and those that ask
-    {"prefix", OptionKind::kSwitch, "", "", "", "all keys that start with KEY", "get del"},
+    {"prefix", OptionKind::kSwitch, "", "", "", "all keys that start with KEY", "get del role"},
     {"stale", OptionKind::kSwitch, "", "", "",
      "what this node has, without asking the others; says how old it may be", "get"},
     {"keys-only", OptionKind::kSwitch, "", "", "", "keys without their values", "get"},
@@ -108,6 +115,8 @@ constexpr Option kOptions[] = {
      "in place of a file: the data directory of a stopped member", "restore-backup"},
     {"learner", OptionKind::kSwitch, "", "", "", "add: it votes only once it is promoted",
      "members"},
+    {"no-password", OptionKind::kSwitch, "", "", "",
+     "add, password: none; the user is known by a certificate", "user"},
     {"confirm", OptionKind::kText, "NAME", "", "", "remove: yes, this one", "members"},
     {"for", OptionKind::kDuration, "TIME", "60s", "s", "the cut ends by itself after this", "lab"},
     {"endpoints", OptionKind::kText, "HOST:PORT,...", "127.0.0.1:2379", "",
@@ -118,8 +127,11 @@ constexpr Option kOptions[] = {
     {"key", OptionKind::kText, "FILE", "", "", "the key of --cert", kTalk},
     {"insecure-skip-tls-verify", OptionKind::kSwitch, "", "", "",
      "for https://: take any certificate; for tests only", kTalk},
+    {"user", OptionKind::kText, "NAME[:PASSWORD]", "", "",
+     "log in; without a password it is asked for (cp)", kLogIn},
+    {"password", OptionKind::kText, "PASSWORD", "", "", "of --user", kLogIn},
     {"node", OptionKind::kText, "NAME", "", "", "ask this member (looked up in the members list)",
-     "put get del compact lease status"},
+     "put get del compact lease status auth user role"},
     {"timeout", OptionKind::kDuration, "TIME", "5s", "s",
      "give up waiting for an answer; longer than the server's own limit", kTalk},
     {"json", OptionKind::kSwitch, "", "", "", "one JSON object, its fields are stable", kTalk},
@@ -129,7 +141,7 @@ constexpr Option kOptions[] = {
     {"no-color", OptionKind::kSwitch, "", "", "", "no colour; NO_COLOR says the same", kTalk},
     {"config", OptionKind::kText, "FILE", "", "",
      "take this configuration file; see capstan help config",
-     "serve put get del compact lease status members lab"},
+     "serve put get del compact lease status members auth user role lab"},
 };
 
 bool takes(const Option& option, std::string_view command) {

@@ -389,6 +389,17 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
         "--quota-backend-bytes makes no sense with --mode=ap, where one node's puts cannot be "
         "stopped by another; --free-bytes-min keeps the disk from filling.");
   }
+  if (parsed.text("auth-token") != "simple") {
+    return wrong("--auth-token=" + parsed.text("auth-token") +
+                 ": the cluster signs tokens with a key of its own; leave it out.");
+  }
+  const std::int64_t ttl = parsed.number("auth-token-ttl");
+  if (ttl <= 0 || ttl > 366 * 24 * 3600) {
+    return wrong("--auth-token-ttl=" + parsed.text("auth-token-ttl") +
+                 ": from 1 second to a year.");
+  }
+  config.token_ttl = ttl * kSecond;
+  config.users_by_certificate = parsed.on("client-cert-auth");
   config.lab = parsed.on("lab");
   return read_auto_compaction(parsed, config);
 }

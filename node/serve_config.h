@@ -54,7 +54,9 @@ struct ServeConfig {
   std::size_t wal_segment_bytes = kWalSegmentBytes;
   std::optional<std::uint64_t> free_bytes_min;  // empty: the default floor
   CompactionRule auto_compaction;
-  std::uint64_t quota_bytes = 0;  // 0: none
+  std::uint64_t quota_bytes = 0;      // 0: none
+  Micros token_ttl = kTokenTtl;       // CP: of those who logged in
+  bool users_by_certificate = false;  // a client's certificate names its user
   bool lab = false;
   Level log_level = Level::kInfo;
   TraceFormat log_format = TraceFormat::kText;

@@ -1,8 +1,10 @@
 #include "node/terminal.h"
 
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iostream>
 
 namespace capstan::node {
 namespace {
@@ -76,6 +78,24 @@ std::string listed(const std::vector<std::string>& names) {
     out += names[i];
   }
   return out;
+}
+
+std::string read_secret(const std::string& prompt) {
+  termios shown{};
+  const bool terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
+  if (terminal) {
+    std::cerr << prompt << std::flush;
+    termios hidden = shown;
+    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+  }
+  std::string line;
+  std::getline(std::cin, line);
+  if (terminal) {
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    std::cerr << '\n';
+  }
+  return line;
 }
 
 std::string printable(std::string_view bytes) {

@@ -27,6 +27,9 @@ std::string duration_text(Micros t);
 // "n2 and n3", "n2, n3 and n4".
 std::string listed(const std::vector<std::string>& names);
 
+// A line of stdin; from a terminal without showing it, after `prompt`.
+std::string read_secret(const std::string& prompt);
+
 // A word, or 'quoted with \x1b escapes' where it would disturb a terminal.
 std::string printable(std::string_view bytes);
 

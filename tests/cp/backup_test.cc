@@ -54,7 +54,7 @@ struct Pulled {
 };
 std::shared_ptr<Pulled> pull(CpCluster& cluster, int n) {
   auto pulled = std::make_shared<Pulled>();
-  std::shared_ptr<BackupStream> stream = cluster.engine(n).backup([] {});
+  std::shared_ptr<BackupStream> stream = cluster.engine(n).backup({}, [] {});
   cluster.run_until([&] {
     while (auto piece = stream->next()) {
       if (!*piece) {
@@ -122,7 +122,7 @@ TEST_CASE("backup: one at a time; another is refused until it is over or given u
   CpCluster cluster(1);
   cluster.elect();
   cluster.put_now(1, "k", "v");
-  std::unique_ptr<BackupStream> first = cluster.engine(1).backup([] {});
+  std::unique_ptr<BackupStream> first = cluster.engine(1).backup({}, [] {});
   const auto second = pull(cluster, 1);
   REQUIRE(second->refused);
   CHECK(second->refused->reason == Reason::kOverloaded);
@@ -135,7 +135,7 @@ TEST_CASE("backup: a client that takes nothing loses it, and is told") {
   cluster.elect();
   cluster.put_now(1, "k", "v");
   int told = 0;
-  std::unique_ptr<BackupStream> stream = cluster.engine(1).backup([&told] { ++told; });
+  std::unique_ptr<BackupStream> stream = cluster.engine(1).backup({}, [&told] { ++told; });
   cluster.run(10);
   CHECK(told == 1);  // there is something to take
   cluster.run(3200);
@@ -154,7 +154,7 @@ TEST_CASE("backup: writes after its beginning are not in it, those before are, a
   cluster.run(10);
   for (int n : {1, 2, 3}) {
     cluster.disk(n).checkpoints_held = true;
-    std::unique_ptr<BackupStream> stream = cluster.engine(n).backup([] {});
+    std::unique_ptr<BackupStream> stream = cluster.engine(n).backup({}, [] {});
     cluster.run(3);
     CHECK(!stream->next());  // waits for its checkpoint
     cluster.put_now(leader, "after" + std::to_string(n), "v");

@@ -305,12 +305,14 @@ int CpCluster::elect() {
 void CpCluster::cut(std::set<int> side) { side_ = std::move(side); }
 
 std::shared_ptr<std::optional<Reply>> CpCluster::submit(int n, RequestBody body,
-                                                        std::string request_id, Micros timeout) {
+                                                        std::string request_id, Micros timeout,
+                                                        Caller caller) {
   auto place = std::make_shared<std::optional<Reply>>();
   Request request;
   request.body = std::move(body);
   request.request_id = std::move(request_id);
   request.timeout = timeout;
+  request.caller = std::move(caller);
   auto shared = std::make_shared<Request>(std::move(request));
   nodes_.at(n)->calls.push_back([shared, place](cp::Engine& e) {
     e.submit(std::move(*shared), [place](Reply reply) {

@@ -114,7 +114,7 @@ class CpCluster {
 
   // Submits and returns the place the reply will be put.
   std::shared_ptr<std::optional<Reply>> submit(int n, RequestBody body, std::string request_id = {},
-                                               Micros timeout = 0);
+                                               Micros timeout = 0, Caller caller = {});
   std::shared_ptr<std::optional<Reply>> put(int n, std::string key, std::string value);
   std::shared_ptr<std::optional<Reply>> get(int n, std::string key, bool serializable = false);
   // The same, run to the end.

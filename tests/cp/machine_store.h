@@ -14,8 +14,10 @@ struct MachineStore {
   cp::StateMachine machine{table};
   std::uint64_t sequence = 0;
 
-  cp::Applied run(const RequestBody& body, std::string_view request_id = "") {
-    return machine.apply(cp::encode_command({{NodeId{1}, 1}, {++sequence}}, request_id, body), {1});
+  cp::Applied run(const RequestBody& body, std::string_view request_id = "",
+                  const std::optional<cp::Principal>& who = {}) {
+    return machine.apply(cp::encode_command({{NodeId{1}, 1}, {++sequence}}, request_id, body, who),
+                         {1});
   }
 };
 

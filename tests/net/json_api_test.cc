@@ -56,7 +56,10 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
   CHECK(wrong_with("{}") ==
         "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
         "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, "
-        "alarm, member_add, member_remove, member_update, member_promote");
+        "alarm, member_add, member_remove, member_update, member_promote, "
+        "authenticate, auth_enable, auth_disable, user_add, user_delete, user_password, "
+        "user_grant, user_revoke, role_add, role_delete, role_grant, role_revoke, auth_status, "
+        "user_get, user_list, role_get, role_list");
   CHECK(wrong_with(R"({"op":"txn","success":[{"op":"lease_revoke"}]})") ==
         "success: op must be one of get, put, delete, txn");
   CHECK(wrong_with(R"({"op":"put","key":"a","lease":7})") == "lease must be a string");
@@ -84,7 +87,10 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
         R"({"v":1,"outcome":"failed","reason":"invalid",)"
         R"("detail":"op must be one of get, put, delete, txn, compact, hash, lease_grant, )"
         R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases, move_leader, )"
-        R"(defragment, alarm, member_add, member_remove, member_update, member_promote"})");
+        R"(defragment, alarm, member_add, member_remove, member_update, member_promote, )"
+        R"(authenticate, auth_enable, auth_disable, user_add, user_delete, user_password, )"
+        R"(user_grant, user_revoke, role_add, role_delete, role_grant, role_revoke, )"
+        R"(auth_status, user_get, user_list, role_get, role_list"})");
 }
 
 TEST_CASE("api: every request survives the way out and in") {
@@ -114,12 +120,27 @@ TEST_CASE("api: every request survives the way out and in") {
   txn.success = {{put}, {range}};
   txn.failure = {{inner}};
   for (const RequestBody& body :
-       {RequestBody(range), RequestBody(put), RequestBody(erase), RequestBody(txn),
-        RequestBody(CompactRequest{17, true}), RequestBody(HashRequest{17}),
-        RequestBody(LeaseGrantRequest{60, -1}), RequestBody(LeaseRevokeRequest{7}),
-        RequestBody(LeaseKeepAliveRequest{INT64_MAX}), RequestBody(LeaseTimeToLiveRequest{7, true}),
-        RequestBody(LeasesRequest{}), RequestBody(MoveLeaderRequest{{UINT64_MAX}}),
-        RequestBody(DefragmentRequest{}), RequestBody(AlarmRequest{}),
+       {RequestBody(range),
+        RequestBody(put),
+        RequestBody(erase),
+        RequestBody(txn),
+        RequestBody(CompactRequest{17, true}),
+        RequestBody(HashRequest{17}),
+        RequestBody(LeaseGrantRequest{60, -1}),
+        RequestBody(LeaseRevokeRequest{7}),
+        RequestBody(LeaseKeepAliveRequest{INT64_MAX}),
+        RequestBody(LeaseTimeToLiveRequest{7, true}),
+        RequestBody(LeasesRequest{}),
+        RequestBody(MoveLeaderRequest{{UINT64_MAX}}),
+        RequestBody(DefragmentRequest{}),
+        RequestBody(AlarmRequest{}),
+        RequestBody(AuthenticateRequest{"u", "p"}),
+        RequestBody(AuthRequest{}),
+        RequestBody(
+            AuthRequest{.action = AuthRequest::Action::kAddUser, .user = "u", .secret = "p"}),
+        RequestBody(AuthRequest{.action = AuthRequest::Action::kGrantPermission,
+                                .role = "r",
+                                .permission = {Permission::Kind::kReadWrite, {"a", "b"}}}),
         RequestBody(MemberChangeRequest{MemberChangeRequest::Action::kAdd, {}, "h:1", true}),
         RequestBody(MemberChangeRequest{MemberChangeRequest::Action::kPromote, {UINT64_MAX}}),
         RequestBody(AlarmRequest{AlarmRequest::Action::kClear, {7}, AlarmType::kCorrupt, false})}) {
@@ -200,6 +221,16 @@ TEST_CASE("api: every reply survives the way out and in") {
   learner.learner = true;
   reply.body = MemberChangeResult{{7}, {learner}};
   CHECK(std::get<MemberChangeResult>(again(reply).reply.body).member == MemberId{7});
+  reply.body = AuthenticateResult{"a.token", "never told"};
+  CHECK(std::get<AuthenticateResult>(again(reply).reply.body).token == "a.token");
+  CHECK(std::get<AuthenticateResult>(again(reply).reply.body).hash.empty());
+  reply.body = AuthResult{true, 9, {"a", "b"}, {{Permission::Kind::kWrite, {"k", "l"}}}};
+  const auto auth = std::get<AuthResult>(again(reply).reply.body);
+  CHECK(auth.enabled);
+  CHECK(auth.revision == 9);
+  CHECK(auth.names == std::vector<std::string>{"a", "b"});
+  CHECK(auth.permissions.at(0).kind == Permission::Kind::kWrite);
+  CHECK(auth.permissions.at(0).range.end == "l");
   reply.body = AlarmResult{{{{1}, AlarmType::kNoSpace}, {{2}, AlarmType::kCorrupt}}};
   CHECK(std::get<AlarmResult>(again(reply).reply.body).alarms[1].member == MemberId{2});
   reply.body = LeaseKeepAliveResult{INT64_MAX, 60};

@@ -21,7 +21,7 @@ struct Contest {
   Contest() { handler.open_watch = watches.opener(); }
 
   std::unique_ptr<ServiceCall> open(ServiceRequest request) {
-    return open_service(handler, std::move(request), [this] { ++notes; });
+    return open_service({handler}, std::move(request), [this] { ++notes; });
   }
   ServiceReply ok(ServiceCall& call) {
     std::optional<ServiceMessage> message = call.next();

@@ -37,8 +37,8 @@ All commands: capstan help     One command: capstan help put
 }
 
 TEST_CASE("help: every command of this floor has a page with its flags, other words have none") {
-  for (const char* topic :
-       {"serve", "put", "get", "del", "compact", "lease", "status", "members", "lab"}) {
+  for (const char* topic : {"serve", "put", "get", "del", "compact", "lease", "status", "members",
+                            "auth", "user", "role", "lab"}) {
     CAPTURE(topic);
     const std::string page = help_page(topic);
     CHECK(page.starts_with("capstan " + std::string(topic)));
@@ -74,6 +74,8 @@ Flags
   --cert=FILE                 for https://: the certificate to show
   --key=FILE                  the key of --cert
   --insecure-skip-tls-verify  for https://: take any certificate; for tests only
+  --user=NAME[:PASSWORD]      log in; without a password it is asked for (cp)
+  --password=PASSWORD         of --user
   --node=NAME                 ask this member (looked up in the members list)
   --timeout=TIME              give up waiting for an answer; longer than the
                               server's own limit (default: 5s)
@@ -100,6 +102,9 @@ TEST_CASE("exit codes: refused, unknown, wrong and unreachable are told apart") 
   CHECK(exit_code(Outcome::kFailed, Reason::kTooLarge) == 2);
   CHECK(exit_code(Outcome::kFailed, Reason::kUnreachable) == 7);
   CHECK(exit_code(Outcome::kFailed, Reason::kNotLab) == 8);
+  CHECK(exit_code(Outcome::kFailed, Reason::kPermissionDenied) == 8);
+  CHECK(exit_code(Outcome::kFailed, Reason::kAuthFailed) == 8);
+  CHECK(exit_code(Outcome::kFailed, Reason::kUserNotFound) == 3);
 }
 
 TEST_CASE("terminal: times have a unit, signs a shape, and bytes cannot move the cursor") {

@@ -134,7 +134,7 @@ TEST_CASE("options: mistakes get a sentence that says what was meant") {
        {},
        "no flag --initial-clutser; did you mean --initial-cluster?"},
       {"put", {"a", "b", "--xyzzy"}, {}, "no flag --xyzzy; see capstan help put."},
-      {"put", {"a", "b", "--prefix"}, {}, "--prefix is a flag of get, del, not of put."},
+      {"put", {"a", "b", "--prefix"}, {}, "--prefix is a flag of get, del, role, not of put."},
       {"get", {"a", "--limit=many"}, {}, "--limit=many is not a number."},
       {"get", {"a", "--limit"}, {}, "--limit needs a value: --limit=N"},
       {"serve",
@@ -235,8 +235,8 @@ TEST_CASE("options: a typing error finds its word, a different word finds none")
 }
 
 TEST_CASE("options: help fits 80 columns and names every flag of its command") {
-  for (const char* command :
-       {"serve", "put", "get", "del", "compact", "lease", "status", "members", "lab"}) {
+  for (const char* command : {"serve", "put", "get", "del", "compact", "lease", "status", "members",
+                              "auth", "user", "role", "lab"}) {
     CAPTURE(command);
     const std::string text = options_help(option_table(), command);
     std::size_t begin = 0;

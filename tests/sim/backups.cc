@@ -28,7 +28,7 @@ void Backups::begin() {
   life_ = node.life();
   node.post([this, number](node::Machine& machine) {
     stream_ = machine.backup(
-        [this, number] { cluster_.world.after(0, [this, number] { pull(number); }); });
+        kRootUser, [this, number] { cluster_.world.after(0, [this, number] { pull(number); }); });
   });
   // Given up after a while, as a client does, or because its node died.
   cluster_.world.after(3 * kSecond, [this, number] {

@@ -176,7 +176,9 @@ void Clients::attempt(std::size_t operation, int node, Micros timeout, Done done
     if (!target.running()) return settle(lost(Outcome::kFailed, Reason::kUnreachable));
     target.post([this, operation, node, settle](node::Machine& machine) {
       if (witness_) witness_(operation, node, machine);
-      machine.submit(all_[operation]->request, [this, settle](Reply reply) {
+      Request request = all_[operation]->request;
+      request.caller = kRootUser;
+      machine.submit(std::move(request), [this, settle](Reply reply) {
         world_.after(world_.rng.workload.between(20, 200),
                      [settle, r = std::move(reply)] { settle(r); });
       });

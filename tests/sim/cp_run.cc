@@ -7,6 +7,7 @@
 #include "lab/linearizable.h"
 #include "tests/sim/backups.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/guarded_keys.h"
 #include "tests/sim/history_check.h"
 #include "tests/sim/lease_holders.h"
 #include "tests/sim/raft_oracle.h"
@@ -31,7 +32,8 @@ class CpRun {
         oracle_(cluster_.world, counters, cluster_.nodes),
         watchers_(cluster_),
         lease_holders_(cluster_),
-        backups_(cluster_, truth_) {}
+        backups_(cluster_, truth_),
+        guarded_keys_(cluster_) {}
 
   World& world() { return cluster_.world; }
   std::uint64_t struck() const { return cluster_.faults->struck(); }
@@ -43,6 +45,7 @@ class CpRun {
     watchers_.start();
     lease_holders_.start();
     backups_.start();
+    guarded_keys_.start();
     world().after(world().rng.faults.between(0, kSecond), [this] { cluster_.faults->start(); });
     world().run_until(cluster_.options.chaos);
     if (world().failed()) return;
@@ -159,6 +162,7 @@ class CpRun {
     cluster_.clients.stop();
     lease_holders_.stop();
     backups_.stop();
+    guarded_keys_.stop();
     const Micros limit = world().now() + 10 * kSecond;
     if (!cluster_.run_while_waiting(
             limit, [this] { return cluster_.clients.open() == 0; }, 10 * kMillisecond)) {
@@ -251,6 +255,7 @@ class CpRun {
     judge("once", check_once(all, truth));
     judge("compaction", check_compaction(all, compacts_by_rule()));
     judge("watch", watchers_.check(truth));
+    judge("auth", guarded_keys_.check());
     judge("leases", lease_holders_.check(all, truth));
     const lab::LinearizableResult result =
         lab::check_linearizable(single_key_history(all), {.steps_max = 200'000});
@@ -338,6 +343,7 @@ class CpRun {
   Watchers watchers_;
   LeaseHolders lease_holders_;
   Backups backups_;
+  GuardedKeys guarded_keys_;
   std::vector<int> members_;  // who must go on after the heal
   std::size_t reached_ = 0;
   std::uint64_t probes_ = 0;

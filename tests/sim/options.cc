@@ -100,6 +100,7 @@ Options draw_options(Mode mode, Rng& rng) {
       o.wipe = o.rot = false;
     }
     o.backups = rng.chance(0.3);
+    o.auth = rng.chance(0.25);
   }
   return o;
 }
@@ -178,6 +179,7 @@ std::string to_text(const Options& o) {
   flag("alarms", o.alarms);
   flag("members", o.members);
   flag("backups", o.backups);
+  flag("auth", o.auth);
   flag("no_space", o.no_space);
   return text;
 }

@@ -69,6 +69,7 @@ struct Options {
   bool members = false;   // CP: members come and go
   int spares = 0;         // machines beyond the first members
   bool backups = false;   // CP: somebody takes them
+  bool auth = false;      // CP: some keys are guarded, and who may do what changes
   bool alarms = false;    // CP: one is raised by hand, and cleared again
 
   // Faults: one strikes about every `fault_gap`, of the kinds switched on; where they come in

@@ -317,6 +317,8 @@ void SimNode::post(Task task, int source) {
 }
 
 void SimNode::submit(Request request, Answer answer) {
+  Caller& caller = request.caller;
+  if (caller.token.empty() && caller.certificate_name.empty()) caller = kRootUser;
   post([r = std::move(request), a = std::move(answer)](node::Machine& machine) mutable {
     machine.submit(std::move(r), std::move(a));
   });

@@ -32,6 +32,9 @@ struct SimMember {
   int renewals = 0;
 };
 
+// Whoever does not say who it is.
+inline const Caller kRootUser{.certificate_name = "root"};
+
 class SimNode : public Port, public node::PeerSender {
  public:
   struct Observer {

@@ -119,6 +119,7 @@ void Watchers::connect(Watcher& watcher) {
   node.post([this, &watcher, connection = watcher.connection](node::Machine& machine) {
     if (connection != watcher.connection) return;
     WatchOptions options;
+    options.caller = kRootUser;
     options.require_leader = watcher.require_leader;
     options.ready = [this, &watcher, connection] {
       if (connection == watcher.connection) pull_soon(watcher);

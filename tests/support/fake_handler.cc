@@ -199,6 +199,10 @@ Reply FakeHandler::reply_to(const Request& request) {
       .cluster = kCluster, .member = kSelf, .revision = Revision{revision_}, .term = Term{2}};
   if (compacts) {
     reply.body = CompactResult{};
+  } else if (std::holds_alternative<AuthRequest>(request.body)) {
+    reply.body = AuthResult{true, 7, {"alice"}, {{Permission::Kind::kWrite, {"k", "l"}}}};
+  } else if (std::holds_alternative<AuthenticateRequest>(request.body)) {
+    reply.body = AuthenticateResult{"a.token", ""};
   } else if (const auto* alarm = std::get_if<AlarmRequest>(&request.body)) {
     reply.body = AlarmResult{{{alarm->member, alarm->type}}};
   } else if (std::holds_alternative<DefragmentRequest>(request.body)) {

@@ -32,7 +32,9 @@ class FakeHandler final : public net::Handler {
   std::function<std::unique_ptr<WatchStream>(WatchOptions)> open_watch;
 
   void handle(Request request, Answer answer) override;
-  std::unique_ptr<BackupStream> backup(std::function<void()>) override { return nullptr; }
+  std::unique_ptr<BackupStream> backup(const Caller&, std::function<void()>) override {
+    return nullptr;
+  }
   std::unique_ptr<WatchStream> watch(WatchOptions options) override {
     return open_watch ? open_watch(std::move(options)) : nullptr;
   }

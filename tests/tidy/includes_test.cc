@@ -40,6 +40,7 @@ const Library kLibraries[] = {
     {R"(http_parser\.h)", R"(net/http_.*)"},
     {R"(CLI/.*|toml\+\+/.*|toml\.hpp)", R"(node/options.*\.cc)"},
     {R"(openssl/.*)", R"(net/(tls_.*|sha256\.cc))"},
+    {R"(sodium\.h)", R"(cp/token\.cc|node/(passwords|node_auth)\.cc)"},
     {R"(nlohmann/.*)", R"((net|node|lab)/.*\.cc)"},
 };
 
