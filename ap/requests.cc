@@ -64,6 +64,10 @@ Executed Requests::execute(const RequestBody& body) {
     }
   } else if (std::holds_alternative<DefragmentRequest>(body)) {
     done.reply.body = DefragmentResult{};
+  } else if (std::holds_alternative<OutcomeRequest>(body)) {
+    no = refused(Reason::kNotInAp,
+                 "refused: in AP mode a write stands in the books of its nodes, as survived, "
+                 "superseded or lost (GET /api/v1/books); nothing decides for all of them.");
   } else if (std::holds_alternative<AuthRequest>(body) ||
              std::holds_alternative<AuthenticateRequest>(body)) {
     no = refused(Reason::kNotSupported,

@@ -11,6 +11,7 @@ namespace capstan {
 // Requests
 inline constexpr std::size_t kRequestBytesMax = 3 * 512 * 1024;  // 1.5 MiB, as etcd
 inline constexpr std::size_t kKeyBytesMax = 64 * 1024;
+inline constexpr std::size_t kRequestIdBytesMax = 256;  // that a client gave its request
 inline constexpr std::size_t kTxnOpsMax = 128;
 inline constexpr std::size_t kTxnDepthMax = 8;
 

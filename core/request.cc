@@ -134,6 +134,8 @@ std::string_view to_text(Reason reason) {
       return "role_not_granted";
     case Reason::kPermissionNotGranted:
       return "permission_not_granted";
+    case Reason::kSettled:
+      return "settled";
     case Reason::kTooManyOps:
       return "too_many_ops";
     case Reason::kDuplicateKey:
@@ -155,6 +157,21 @@ std::string_view to_text(Reason reason) {
   return {};
 }
 
+std::string_view to_text(Fate fate) {
+  switch (fate) {
+    case Fate::kApplied:
+      return "applied";
+    case Fate::kNotApplied:
+      return "not_applied";
+    case Fate::kForgotten:
+      return "forgotten";
+    case Fate::kOpen:
+      return "open";
+  }
+  CAPSTAN_ASSERT(false && "a fate without a word");
+  return {};
+}
+
 bool is_write(const RequestBody& body) {
   if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
     return alarm->action != AlarmRequest::Action::kList;
@@ -172,6 +189,7 @@ bool is_write(const RequestBody& body) {
          std::holds_alternative<LeaseRevokeRequest>(body) ||
          std::holds_alternative<LeaseKeepAliveRequest>(body) ||
          std::holds_alternative<MoveLeaderRequest>(body) ||
+         std::holds_alternative<OutcomeRequest>(body) ||
          std::holds_alternative<MemberChangeRequest>(body);
 }
 

@@ -2,6 +2,7 @@
 // simulator and the lab. The shapes and their meaning are etcd's v3 API where it has them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -148,6 +149,8 @@ struct Permission {
   Kind kind = Kind::kRead;
   KeyRange range;
 };
+// Of Permission::Kind, as people write them.
+inline constexpr std::array<std::string_view, 3> kAccessWords{"read", "write", "readwrite"};
 // Users have roles, roles have permissions. Nothing is asked of anybody until auth is enabled.
 struct AuthRequest {
   enum class Action : std::uint8_t {
@@ -192,6 +195,23 @@ struct Caller {
   bool node_itself = false;  // never set by a door: what a node does of its own accord
 };
 
+// ---- What became of a write ---------------------------------------------------------------------
+
+// Of a write by its id, or of the request that a client gave its own id. What has not been applied
+// never will be once this is answered: asking decides it.
+struct OutcomeRequest {
+  std::string write = {};       // NAME:INCARNATION:SEQUENCE, as people see it
+  WriteId id = {};              // of `write`; the node's to find
+  std::string of_request = {};  // in its place
+};
+enum class Fate : std::uint8_t {
+  kApplied,
+  kNotApplied,  // certainly, for good
+  kForgotten,   // too long ago to be known
+  kOpen,        // not applied so far; never an answer
+};
+std::string_view to_text(Fate fate);  // applied, not_applied, forgotten, open
+
 // ---- People, the lab and tools ------------------------------------------------------------------
 
 struct StatusRequest {};
@@ -210,7 +230,8 @@ using RequestBody = std::variant<RangeRequest, PutRequest, DeleteRangeRequest, T
                                  CompactRequest, HashRequest, LeaseGrantRequest, LeaseRevokeRequest,
                                  LeaseKeepAliveRequest, LeaseTimeToLiveRequest, LeasesRequest,
                                  MoveLeaderRequest, DefragmentRequest, AlarmRequest,
-                                 MemberChangeRequest, AuthRequest, AuthenticateRequest>;
+                                 MemberChangeRequest, AuthRequest, AuthenticateRequest,
+                                 OutcomeRequest>;
 
 struct Request {
   RequestBody body;
@@ -281,6 +302,7 @@ enum class Reason : std::uint8_t {
   kRoleNotFound,      // role_not_found
   kRoleNotGranted,    // role_not_granted
   kPermissionNotGranted,  // permission_not_granted
+  kSettled,          // settled        somebody asked for its outcome before it was applied
   kTooManyOps,       // too_many_ops
   kDuplicateKey,     // duplicate_key
   kCompacted,        // compacted
@@ -362,6 +384,11 @@ struct AuthenticateResult {
   std::string hash;  // not beyond the node
 };
 
+struct OutcomeResult {
+  Fate fate = Fate::kOpen;
+  Revision revision;  // of the applied; 0: of a write's id it is not kept
+};
+
 struct PeerStatus {
   std::string name;
   MemberId id;
@@ -438,7 +465,8 @@ using ReplyBody = std::variant<std::monostate, RangeResult, PutResult, DeleteRan
                                CompactResult, HashResult, LeaseGrantResult, LeaseRevokeResult,
                                LeaseKeepAliveResult, LeaseTimeToLiveResult, LeasesResult,
                                MoveLeaderResult, DefragmentResult, AlarmResult,
-                               MemberChangeResult, AuthResult, AuthenticateResult>;
+                               MemberChangeResult, AuthResult, AuthenticateResult,
+                               OutcomeResult>;
 
 struct ReplyHeader {
   ClusterId cluster;

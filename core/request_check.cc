@@ -99,6 +99,13 @@ Problem check(const AuthRequest& r) {
                  "a key of a range has at most " + std::to_string(kKeyBytesMax) + " bytes"};
 }
 
+Problem check(const OutcomeRequest& r) {
+  if (bool(r.id) != !r.of_request.empty() && r.of_request.size() <= kRequestIdBytesMax) {
+    return std::nullopt;
+  }
+  return Refusal{Reason::kInvalid, "the id of one write, or of one request, is needed"};
+}
+
 // Nested transactions have what the outer ones left of the allowance.
 Problem check_txn(const TxnRequest& txn, std::size_t ops_max, std::size_t depth) {
   if (depth > kTxnDepthMax) {

@@ -25,7 +25,8 @@ enum class Kind : std::uint8_t {
   kLeaseExpiry = 11,
   kAlarm = 12,
   kMemberChange = 13,
-  kAuth = 14
+  kAuth = 14,
+  kOutcome = 15
 };
 
 void put_kind(std::string& out, Kind kind) { put_u8(out, static_cast<std::uint8_t>(kind)); }
@@ -195,6 +196,7 @@ RequestOp decode_op(Reader& in, std::size_t depth) {
     case Kind::kAlarm:
     case Kind::kMemberChange:
     case Kind::kAuth:
+    case Kind::kOutcome:
       break;  // not within a transaction
   }
   in.reject();
@@ -300,6 +302,28 @@ AuthRequest decode_auth(Reader& in) {
   return auth;
 }
 
+// Of the two ways to name it the other is empty.
+void encode(std::string& out, const OutcomeRequest& outcome) {
+  put_u64(out, outcome.id.actor.node.value);
+  put_varint(out, outcome.id.actor.incarnation);
+  put_varint(out, outcome.id.sequence.value);
+  put_bytes(out, outcome.of_request);
+}
+Incarnation read_incarnation(Reader& in) {
+  const std::uint64_t incarnation = in.varint();
+  if (incarnation > UINT32_MAX) in.reject();
+  return static_cast<Incarnation>(incarnation);
+}
+OutcomeRequest decode_outcome(Reader& in) {
+  OutcomeRequest outcome;
+  outcome.id.actor.node = {in.u64()};
+  outcome.id.actor.incarnation = read_incarnation(in);
+  outcome.id.sequence = {in.varint()};
+  outcome.of_request = in.bytes();
+  if (bool(outcome.id) != outcome.of_request.empty()) in.reject();
+  return outcome;
+}
+
 void put_head(std::string& out, const WriteId& id, ByteView request_id,
               const std::optional<Principal>& who) {
   put_u8(out, who ? kFormatWithWho : kFormat);
@@ -316,9 +340,7 @@ WriteId read_id(Reader& in, std::uint8_t format) {
   WriteId id;
   if (format != kFormat && format != kFormatWithWho) in.reject();
   id.actor.node = {in.u64()};
-  const std::uint64_t incarnation = in.varint();
-  if (incarnation > UINT32_MAX) in.reject();
-  id.actor.incarnation = static_cast<Incarnation>(incarnation);
+  id.actor.incarnation = read_incarnation(in);
   id.sequence = {in.varint()};
   return id;
 }
@@ -353,6 +375,9 @@ std::string encode_command(const WriteId& id, ByteView request_id, const Request
   } else if (const auto* auth = std::get_if<AuthRequest>(&body)) {
     put_kind(out, Kind::kAuth);
     encode(out, *auth);
+  } else if (const auto* outcome = std::get_if<OutcomeRequest>(&body)) {
+    put_kind(out, Kind::kOutcome);
+    encode(out, *outcome);
   } else if (const auto* grant = std::get_if<LeaseGrantRequest>(&body)) {
     put_kind(out, Kind::kLeaseGrant);
     put_signed(out, grant->id);
@@ -437,6 +462,9 @@ std::optional<Command> decode_command(ByteView bytes) {
       break;
     case Kind::kAuth:
       command.body = decode_auth(in);
+      break;
+    case Kind::kOutcome:
+      command.body = decode_outcome(in);
       break;
     default:
       in.reject();

@@ -55,7 +55,7 @@ struct Command {
   std::optional<Principal> who = {};
   std::variant<PutView, DeleteRangeRequest, TxnRequest, CompactRequest, LeaseGrantRequest,
                LeaseRevokeRequest, LeaseKeepAliveRequest, LeaseTime, LeaseExpiry, AlarmRequest,
-               MemberChangeRequest, AuthRequest>
+               MemberChangeRequest, AuthRequest, OutcomeRequest>
       body;
 };
 

@@ -6,7 +6,7 @@
 
 namespace capstan::cp {
 
-std::expected<std::optional<Principal>, Refusal> Engine::State::principal_of(const Caller& caller) {
+Engine::State::Who Engine::State::principal_of(const Caller& caller) {
   const Auth& auth = machine.auth();
   if (!auth.enabled()) return std::nullopt;
   if (caller.node_itself) return Principal{};
@@ -20,8 +20,7 @@ std::expected<std::optional<Principal>, Refusal> Engine::State::principal_of(con
   return Principal{caller.certificate_name};
 }
 
-std::optional<Refusal> Engine::State::denied(const Caller& caller, const RequestBody& body) {
-  const auto who = principal_of(caller);
+std::optional<Refusal> Engine::State::denied(const Who& who, const RequestBody& body) const {
   auto no = access_refusal(machine.auth(), machine.mvcc(), who.value_or(std::nullopt), body);
   // What nobody need be known for, such as logging in, is not refused for a token that is too old.
   return no && !who ? who.error() : no;
@@ -49,8 +48,8 @@ std::unique_ptr<WatchStream> Engine::State::open_watches(WatchOptions options) {
 }
 
 void Engine::State::look_after_auth() {
-  if (std::exchange(auth_revision, machine.auth().revision()) == auth_revision) return;
-  watches.recheck();
+  const std::uint64_t now_at = machine.auth().revision();
+  if (std::exchange(auth_revision, now_at) != now_at) watches.recheck();
 }
 
 }  // namespace capstan::cp

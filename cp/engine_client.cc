@@ -19,7 +19,14 @@ constexpr Micros kGraceAfterLoss = 500 * kMillisecond;
 constexpr Micros kRequestTimeout = 5 * kSecond;
 // How many E a new request waits for an election while a quorum is in reach.
 constexpr Micros kPatience = 3;
-constexpr std::size_t kRequestIdBytesMax = 256;
+
+bool is_read(const RequestBody& body) {
+  return std::holds_alternative<RangeRequest>(body) || std::holds_alternative<TxnRequest>(body) ||
+         std::holds_alternative<LeaseTimeToLiveRequest>(body) ||
+         std::holds_alternative<LeasesRequest>(body) ||
+         std::holds_alternative<AlarmRequest>(body) || std::holds_alternative<AuthRequest>(body) ||
+         std::holds_alternative<AuthenticateRequest>(body);
+}
 
 }  // namespace
 
@@ -45,8 +52,8 @@ Reply Engine::State::unknown(const WriteId& id, Reason reason, Micros waited) co
   out.reason = reason;
   out.write_id = id;
   out.detail = "unknown: no majority confirmed " + to_text(id, config.name) + " within " +
-               seconds_text(waited) +
-               "; it may still be applied. Read the key before writing again.";
+               seconds_text(waited) + "; it may still be applied. Ask: capstan outcome " +
+               to_text(id, config.name);
   return out;
 }
 
@@ -120,43 +127,35 @@ void Engine::State::submit(Request request, Answer answer) {
     return answer(refusal(Reason::kOverloaded,
                           "refused: too many requests are waiting." + std::string(kNotApplied)));
   }
-  const auto* hash = std::get_if<HashRequest>(&request.body);
-  const bool defragment = std::holds_alternative<DefragmentRequest>(request.body);
-  if (hash != nullptr || defragment) {
-    if (const auto no = denied(request.caller, request.body)) {
-      return answer(refusal(no->reason, no->detail));
-    }
-  }
-  if (defragment) {
-    Reply out = reply();
-    out.body = DefragmentResult{};
-    return answer(std::move(out));
-  }
-  if (hash != nullptr) {
-    Reply out = reply();
-    if (const auto no = machine.read(*hash, out.body.emplace<HashResult>())) {
-      out = refusal(no->reason, no->detail);
-    }
-    return answer(std::move(out));
-  }
+  if (answered_at_once(request, answer)) return;
   if (const auto* move = std::get_if<MoveLeaderRequest>(&request.body)) {
     return move_leader(*move, std::move(answer));
   }
-  const auto* txn = std::get_if<TxnRequest>(&request.body);
-  if (std::holds_alternative<RangeRequest>(request.body) ||
-      std::holds_alternative<LeaseTimeToLiveRequest>(request.body) ||
-      std::holds_alternative<LeasesRequest>(request.body) ||
-      std::holds_alternative<AuthenticateRequest>(request.body) ||
-      ((std::holds_alternative<AlarmRequest>(request.body) ||
-        std::holds_alternative<AuthRequest>(request.body)) &&
-       !is_write(request.body)) ||
-      (txn != nullptr && is_read_only(*txn))) {
-    return submit_read(std::move(request), std::move(answer));
-  }
-  if (is_write(request.body)) {
-    return submit_write(std::move(request), std::move(answer));
-  }
+  if (is_write(request.body)) return submit_write(std::move(request), std::move(answer));
+  if (is_read(request.body)) return submit_read(std::move(request), std::move(answer));
   answer(refusal(Reason::kNotSupported, "refused: CP keys have no conflicts and no books"));
+}
+
+// What this node alone can say, or has nothing to do for.
+bool Engine::State::answered_at_once(const Request& request, Answer& answer) {
+  const auto* hash = std::get_if<HashRequest>(&request.body);
+  const auto* outcome = std::get_if<OutcomeRequest>(&request.body);
+  const bool defragment = std::holds_alternative<DefragmentRequest>(request.body);
+  if (hash == nullptr && outcome == nullptr && !defragment) return false;
+  Reply out = reply();
+  std::optional<Refusal> no = denied(principal_of(request.caller), request.body);
+  if (!no && hash != nullptr) {
+    no = machine.read(*hash, out.body.emplace<HashResult>());
+  } else if (!no && outcome != nullptr) {
+    // What is decided stays so; what is not goes through the log.
+    const OutcomeResult known = machine.outcome(*outcome);
+    if (known.fate == Fate::kOpen) return false;
+    out.body = known;
+  } else if (!no) {
+    out.body = DefragmentResult{};
+  }
+  answer(no ? refusal(no->reason, no->detail) : std::move(out));
+  return true;
 }
 
 void Engine::State::submit_write(Request request, Answer answer) {
@@ -164,9 +163,9 @@ void Engine::State::submit_write(Request request, Answer answer) {
     return answer(refusal(Reason::kInvalid, "refused: the request id is longer than 256 bytes"));
   }
   // May they? is asked again where it is applied; nobody need go there to be told to log in.
-  const auto who = principal_of(request.caller);
+  const Who who = principal_of(request.caller);
   if (!who || !*who || Mutants::on(Mutant::kAccessCheckedWhenTaken)) {
-    if (const auto no = denied(request.caller, request.body)) {
+    if (const auto no = denied(who, request.body)) {
       return answer(refusal(no->reason, no->detail));
     }
   }
@@ -400,7 +399,7 @@ void Engine::State::offer_dead_writes_again(Term applied_term) {
 
 std::optional<Refusal> Engine::State::serve(const Read& read, ReplyBody& out) {
   const RequestBody& body = read.body;
-  if (auto no = denied(read.caller, body)) return no;
+  if (auto no = denied(principal_of(read.caller), body)) return no;
   if (const auto* range = std::get_if<RangeRequest>(&body)) {
     return machine.read(*range, out.emplace<RangeResult>());
   }

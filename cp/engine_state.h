@@ -54,6 +54,7 @@ struct Engine::State {
 
   // ---- engine_client.cc: requests and answers
   void submit(Request request, Answer answer);
+  bool answered_at_once(const Request& request, Answer& answer);
   void submit_write(Request request, Answer answer);
   void submit_read(Request request, Answer answer);
   void give_work();
@@ -94,8 +95,10 @@ struct Engine::State {
   void read_lease(const LeaseTimeToLiveRequest& request, LeaseTimeToLiveResult& out) const;
 
   // ---- engine_auth.cc
-  std::expected<std::optional<Principal>, Refusal> principal_of(const Caller& caller);
-  std::optional<Refusal> denied(const Caller& caller, const RequestBody& body);
+  // Nullopt: it did not say, or nobody need.
+  using Who = std::expected<std::optional<Principal>, Refusal>;
+  Who principal_of(const Caller& caller);
+  std::optional<Refusal> denied(const Who& who, const RequestBody& body) const;
   std::optional<Refusal> authenticate(const AuthenticateRequest& request, AuthenticateResult& out);
   std::unique_ptr<WatchStream> open_watches(WatchOptions options);
   void look_after_auth();

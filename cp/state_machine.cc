@@ -17,12 +17,32 @@ namespace {
 constexpr std::uint8_t kFormat = 3;
 constexpr std::uint8_t kFormatWithoutLeases = 1;
 constexpr std::uint8_t kFormatOfVoters = 2;  // alone, where the whole configuration stands now
+constexpr std::size_t kSettledKind = 255;    // of a request's row, in place of a command's kind
 
 std::string id_key(ByteView request_id) { return "i" + std::string(request_id); }
 std::string number_key(std::uint64_t number) {
   std::string out = "n";
   put_u64_be(out, number);
   return out;
+}
+
+Refusal settled_refusal() {
+  return {Reason::kSettled,
+          "refused: somebody asked for its outcome before it was applied, and was told that it "
+          "never will be. Not applied; write again under a new id."};
+}
+
+// What every row of a request begins with.
+std::string request_row(std::uint64_t number, const WriteId& id, Revision revision,
+                        std::size_t kind) {
+  std::string row;
+  put_varint(row, number);
+  put_u64(row, id.actor.node.value);
+  put_varint(row, id.actor.incarnation);
+  put_varint(row, id.sequence.value);
+  put_varint(row, revision.value);
+  put_varint(row, kind);
+  return row;
 }
 
 struct Row {
@@ -73,6 +93,7 @@ StateMachine::Position StateMachine::load() {
   leases_.load(row.leases);
   alarms_.load();
   auth_.load();
+  outcomes_.load();
   requests_first_ = row.requests_first;
   requests_next_ = row.requests_next;
   return std::move(row.position);
@@ -80,9 +101,9 @@ StateMachine::Position StateMachine::load() {
 
 std::uint64_t StateMachine::fingerprint() const {
   const Mvcc::Facts& facts = mvcc_.facts();
-  const std::array<std::uint64_t, 6> others{facts.revision.value, facts.compacted.value,
-                                            facts.keys,           leases_.facts().digest,
-                                            alarms_.digest(),     auth_.digest()};
+  const std::array<std::uint64_t, 7> others{
+      facts.revision.value, facts.compacted.value, facts.keys,        leases_.facts().digest,
+      alarms_.digest(),     auth_.digest(),        outcomes_.digest()};
   return xxh3({reinterpret_cast<const char*>(others.data()), sizeof others}, facts.digest);
 }
 
@@ -99,6 +120,7 @@ void StateMachine::clear(const MemberAlarm& alarm) {
 StateMachine::Position StateMachine::parse(ByteView row) { return parse_row(row).position; }
 
 void StateMachine::save(const Position& position) {
+  outcomes_.save();
   const Mvcc::Facts& facts = mvcc_.facts();
   std::string row;
   put_u8(row, kFormat);
@@ -126,13 +148,22 @@ Applied StateMachine::apply(ByteView bytes, Term term) {
     return out;
   }
   if (!command->request_id.empty()) {
-    if (auto before = recall(*command)) return *std::move(before);
+    if (auto before = recall(*command)) {
+      if (!before->refusal) outcomes_.applied(command->id);
+      return *std::move(before);
+    }
   }
   Applied out;
   out.id = command->id;
-  apply_body(*command, term, out);
+  if (outcomes_.settled(command->id) && !Mutants::on(Mutant::kSettledStillApplied)) {
+    out.refusal = settled_refusal();
+  } else {
+    apply_body(*command, term, out);
+  }
   out.revision = revision();
-  if (!command->request_id.empty() && !out.refusal) remember(*command, out);
+  if (out.refusal) return out;
+  outcomes_.applied(command->id);
+  if (!command->request_id.empty()) remember(*command, out);
   return out;
 }
 
@@ -158,6 +189,9 @@ void StateMachine::apply_body(const Command& command, Term term, Applied& out) {
     return;
   } else if (const auto* auth = std::get_if<AuthRequest>(&command.body)) {
     if (!(out.refusal = auth_.apply(*auth))) out.body = AuthResult{};
+    return;
+  } else if (const auto* outcome = std::get_if<OutcomeRequest>(&command.body)) {
+    out.body = decide(command, *outcome);
     return;
   } else if (const auto* txn = std::get_if<TxnRequest>(&command.body)) {
     TxnRun run(mvcc_, leases_, *txn);
@@ -233,6 +267,37 @@ std::optional<Refusal> StateMachine::read(const HashRequest& request, HashResult
   return std::nullopt;
 }
 
+// ---- What became of writes ----------------------------------------------------------------------
+
+OutcomeResult StateMachine::outcome(const OutcomeRequest& request) const {
+  if (request.of_request.empty()) return {outcomes_.fate(request.id), {}};
+  const auto row = table_.get(Space::kRequests, id_key(request.of_request));
+  if (!row) return {Fate::kOpen, {}};
+  Reader in(*row);
+  in.varint();
+  in.u64();
+  in.varint();
+  in.varint();
+  const Revision revision{in.varint()};
+  if (in.varint() == kSettledKind) return {Fate::kNotApplied, {}};
+  return {Fate::kApplied, revision};
+}
+
+OutcomeResult StateMachine::decide(const Command& command, const OutcomeRequest& request) {
+  OutcomeResult known = outcome(request);
+  if (known.fate != Fate::kOpen) return known;
+  if (request.of_request.empty()) {
+    outcomes_.settle(request.id);
+  } else {
+    std::string row = request_row(requests_next_, command.id, revision(), kSettledKind);
+    put_varint(row, 0);
+    remember(request.of_request, std::move(row));
+  }
+  return {Fate::kNotApplied, {}};
+}
+
+// ---- Requests with an id of their own -----------------------------------------------------------
+
 // A row: number, write id, revision, then what the reply cannot do without.
 std::optional<Applied> StateMachine::recall(const Command& command) const {
   const auto row = table_.get(Space::kRequests, id_key(command.request_id));
@@ -251,7 +316,10 @@ std::optional<Applied> StateMachine::recall(const Command& command) const {
   CAPSTAN_ASSERT(in.done());
   const auto lease_id = static_cast<std::int64_t>(lease);
   const auto ttl = static_cast<std::int64_t>(detail);
-  if (kind != command.body.index()) {
+  if (kind == kSettledKind && Mutants::on(Mutant::kSettledStillApplied)) return std::nullopt;
+  if (kind == kSettledKind) {
+    out.refusal = settled_refusal();
+  } else if (kind != command.body.index()) {
     out.refusal = Refusal{Reason::kInvalid, "this request id belongs to another request"};
   } else if (kind == 0) {
     out.body = PutResult{};
@@ -269,6 +337,8 @@ std::optional<Applied> StateMachine::recall(const Command& command) const {
     out.body = LeaseKeepAliveResult{lease_id, ttl};
   } else if (std::holds_alternative<AuthRequest>(command.body)) {
     out.body = AuthResult{};
+  } else if (const auto* outcome = std::get_if<OutcomeRequest>(&command.body)) {
+    out.body = this->outcome(*outcome);
   } else {
     out.body = AlarmResult{};  // the alarm is not remembered, only that it was done
   }
@@ -289,17 +359,15 @@ void StateMachine::remember(const Command& command, const Applied& applied) {
     detail = static_cast<std::uint64_t>(kept->ttl);
     lease = kept->id;
   }
-  std::string row;
-  put_varint(row, requests_next_);
-  put_u64(row, applied.id.actor.node.value);
-  put_varint(row, applied.id.actor.incarnation);
-  put_varint(row, applied.id.sequence.value);
-  put_varint(row, applied.revision.value);
-  put_varint(row, command.body.index());
+  std::string row = request_row(requests_next_, applied.id, applied.revision, command.body.index());
   put_varint(row, detail);
   if (lease != 0) put_u64(row, static_cast<std::uint64_t>(lease));
-  table_.put(Space::kRequests, number_key(requests_next_++), std::string(command.request_id));
-  table_.put(Space::kRequests, id_key(command.request_id), std::move(row));
+  remember(command.request_id, std::move(row));
+}
+
+void StateMachine::remember(ByteView request_id, std::string row) {
+  table_.put(Space::kRequests, number_key(requests_next_++), std::string(request_id));
+  table_.put(Space::kRequests, id_key(request_id), std::move(row));
   while (requests_next_ - requests_first_ > kRequestWindow) {
     const std::string oldest = number_key(requests_first_++);
     if (const auto id = table_.get(Space::kRequests, oldest)) {

@@ -6,7 +6,8 @@
 //
 // Request ids: a client's retry under the id of an applied write changes nothing and is answered
 // with what was done then (revision, counts, branch; not the previous values). The window holds the
-// last kRequestWindow ids.
+// last kRequestWindow ids. Whoever asks what became of one that is not there settles it: it is
+// refused from then on.
 #pragma once
 
 #include <optional>
@@ -16,6 +17,7 @@
 #include "cp/lease.h"
 #include "cp/message.h"
 #include "cp/mvcc.h"
+#include "cp/outcomes.h"
 
 namespace capstan::cp {
 
@@ -33,7 +35,12 @@ struct Applied {
 class StateMachine {
  public:
   explicit StateMachine(Table& table)
-      : table_(table), mvcc_(table), leases_(table), alarms_(table), auth_(table) {
+      : table_(table),
+        mvcc_(table),
+        leases_(table),
+        alarms_(table),
+        auth_(table),
+        outcomes_(table) {
     load();
   }
 
@@ -69,9 +76,13 @@ class StateMachine {
   // Refused at what is compacted, too, as etcd does.
   std::optional<Refusal> read(const HashRequest& request, HashResult& out) const;
 
+  // What is known of it already; Fate::kOpen: not applied so far.
+  OutcomeResult outcome(const OutcomeRequest& request) const;
+
   Revision revision() const { return mvcc_.facts().revision; }
   // One number of all that members must agree on: every change since revision 1, in order, what is
-  // compacted, everything done to leases and to users and roles, and the alarms.
+  // compacted, everything done to leases and to users and roles, and
+  // the alarms; and of which writes that was.
   std::uint64_t fingerprint() const;
   const Mvcc::Facts& facts() const { return mvcc_.facts(); }
   const Mvcc& mvcc() const { return mvcc_; }
@@ -81,16 +92,19 @@ class StateMachine {
 
  private:
   void apply_body(const Command& command, Term term, Applied& out);
+  OutcomeResult decide(const Command& command, const OutcomeRequest& request);
   std::optional<Refusal> apply_lease(const Command& command, Term term, ReplyBody& out);
   void end_lease(std::int64_t id);
   std::optional<Applied> recall(const Command& command) const;
   void remember(const Command& command, const Applied& applied);
+  void remember(ByteView request_id, std::string row);
 
   Table& table_;
   Mvcc mvcc_;
   Leases leases_;
   Alarms alarms_;
   Auth auth_;
+  Outcomes outcomes_;
   std::uint64_t requests_first_ = 0;  // numbers [first, next) are in the window
   std::uint64_t requests_next_ = 0;
 };

@@ -206,7 +206,7 @@ int HttpSession::take_value(ByteView bytes) {
 
 void HttpSession::header_done() {
   const std::string name = lower(name_);
-  if (name == "capstan-request-id") request_.request_id = value_.substr(0, 256);
+  if (name == "capstan-request-id") request_.request_id = value_.substr(0, kRequestIdBytesMax);
   if (name == "authorization") request_.caller.token = token_of(value_);
   if (name == "expect" && lower(value_) == "100-continue" && pipe_.empty()) {
     continue_ = "HTTP/1.1 100 Continue\r\n\r\n";

@@ -150,14 +150,13 @@ void put(Json& to, const AlarmResult& result) {
 }
 
 void put(Json& to, const AuthResult& result) {
-  constexpr std::array<std::string_view, 3> kAccess{"read", "write", "readwrite"};
   to["type"] = "auth";
   to["enabled"] = result.enabled;
   to["auth_revision"] = result.revision;
   to["names"] = result.names;
   to["permissions"] = Json::array();
   for (const Permission& permission : result.permissions) {
-    Json each{{"access", kAccess[static_cast<std::size_t>(permission.kind)]},
+    Json each{{"access", kAccessWords[static_cast<std::size_t>(permission.kind)]},
               {"key", bytes_json(permission.range.key)}};
     if (!permission.range.end.empty()) each["end"] = bytes_json(permission.range.end);
     to["permissions"].push_back(std::move(each));
@@ -167,6 +166,12 @@ void put(Json& to, const AuthResult& result) {
 void put(Json& to, const AuthenticateResult& result) {
   to["type"] = "authenticate";
   to["token"] = result.token;
+}
+
+void put(Json& to, const OutcomeResult& result) {
+  to["type"] = "outcome";
+  to["fate"] = to_text(result.fate);
+  if (result.revision) to["at_revision"] = result.revision.value;
 }
 
 void put(Json& to, const StatusResult& s) {

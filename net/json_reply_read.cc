@@ -1,4 +1,5 @@
 // Replies of /api/v1 from their JSON, as the command line reads them (net/json_api.h).
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -249,10 +250,10 @@ AuthResult auth_of(const Json& json) {
   for (const Json& each : list) {
     const Fields one(each);
     Permission& permission = result.permissions.emplace_back();
-    const std::string access = one.text("access");
-    permission.kind = access == "read"    ? Permission::Kind::kRead
-                      : access == "write" ? Permission::Kind::kWrite
-                                          : Permission::Kind::kReadWrite;
+    const auto word = std::ranges::find(kAccessWords, one.text("access"));
+    if (word != kAccessWords.end()) {
+      permission.kind = static_cast<Permission::Kind>(word - kAccessWords.begin());
+    }
     one.take_bytes("key", permission.range.key);
     one.take_bytes("end", permission.range.end);
   }
@@ -308,6 +309,15 @@ ReplyBody body_of(const Json& json) {
   if (type == "compact") return CompactResult{};
   if (type == "move_leader") return MoveLeaderResult{};
   if (type == "defragment") return DefragmentResult{};
+  if (type == "outcome") {
+    OutcomeResult result;
+    const std::string fate = from.text("fate");
+    for (const Fate each : {Fate::kApplied, Fate::kNotApplied, Fate::kForgotten}) {
+      if (to_text(each) == fate) result.fate = each;
+    }
+    from.take_number("at_revision", result.revision);
+    return result;
+  }
   if (type == "auth") return auth_of(json);
   if (type == "authenticate") {
     AuthenticateResult result;

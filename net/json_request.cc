@@ -1,4 +1,5 @@
 // Requests of /api/v1 and their JSON, both ways; net/json_api.h has the shapes.
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -26,7 +27,6 @@ constexpr std::array<std::string_view, 16> kAuthOps{
     "auth_enable", "auth_disable", "user_add",    "user_delete", "user_password", "user_grant",
     "user_revoke", "role_add",     "role_delete", "role_grant",  "role_revoke",   "auth_status",
     "user_get",    "user_list",    "role_get",    "role_list"};
-constexpr std::array<std::string_view, 3> kAccess{"read", "write", "readwrite"};
 constexpr std::array<std::string_view, 3> kAlarms{"none", "NOSPACE", "CORRUPT"};
 constexpr std::array<std::string_view, 5> kTargets{"version", "create", "mod", "value", "lease"};
 
@@ -170,7 +170,7 @@ AuthRequest auth_request(Fields& fields, AuthRequest::Action action) {
   const bool has_password = action == Action::kAddUser || action == Action::kSetPassword;
   if (has_password) r.secret = fields.text("password");
   const bool grants = action == Action::kGrantPermission;
-  if (grants) r.permission.kind = fields.word<Permission::Kind>("access", kAccess);
+  if (grants) r.permission.kind = fields.word<Permission::Kind>("access", kAccessWords);
   if (grants || action == Action::kRevokePermission) r.permission.range = key_range(fields);
   return r;
 }
@@ -273,6 +273,8 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
                                {static_cast<std::uint64_t>(fields.hex("member"))},
                                fields.text("peer"),
                                fields.flag("learner")};
+    } else if (op == "outcome") {
+      to = OutcomeRequest{.write = fields.text("id"), .of_request = fields.bytes("of_request")};
     } else if (op == "authenticate") {
       to = AuthenticateRequest{fields.text("user"), fields.text("password")};
     } else if (const auto at = std::ranges::find(kAuthOps, op); at != kAuthOps.end()) {
@@ -281,7 +283,8 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
       std::string known =
           "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
           "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, alarm, "
-          "member_add, member_remove, member_update, member_promote, authenticate";
+          "member_add, member_remove, member_update, member_promote, outcome, "
+          "authenticate";
       for (std::string_view each : kAuthOps) known += ", " + std::string(each);
       fields.complain(std::move(known));
     }
@@ -423,13 +426,20 @@ Json json_of(const AuthRequest& r) {
   if (!r.role.empty()) to["role"] = r.role;
   if (!r.secret.empty()) to["password"] = r.secret;
   const bool grants = r.action == Action::kGrantPermission;
-  if (grants) to["access"] = kAccess[static_cast<std::size_t>(r.permission.kind)];
+  if (grants) to["access"] = kAccessWords[static_cast<std::size_t>(r.permission.kind)];
   if (grants || r.action == Action::kRevokePermission) put_range(to, r.permission.range);
   return to;
 }
 
 Json json_of(const AuthenticateRequest& r) {
   return {{"op", "authenticate"}, {"user", r.user}, {"password", r.password}};
+}
+
+Json json_of(const OutcomeRequest& r) {
+  Json to{{"op", "outcome"}};
+  if (!r.write.empty()) to["id"] = r.write;
+  if (!r.of_request.empty()) to["of_request"] = bytes_json(r.of_request);
+  return to;
 }
 
 Json json_of(const LeasesRequest&) { return {{"op", "leases"}}; }

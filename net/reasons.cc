@@ -116,6 +116,8 @@ constexpr std::array kRows{
     Row{Reason::kPermissionNotGranted, GrpcCode::kFailedPrecondition,
         "etcdserver: permission is not granted to the role",
         "The role has no permission of exactly this range."},
+    Row{Reason::kSettled, GrpcCode::kFailedPrecondition, "",
+        "Somebody asked for its outcome before it was applied; it never will be."},
     Row{Reason::kTooManyOps, GrpcCode::kInvalidArgument,
         "etcdserver: too many operations in txn request",
         "The transaction has too many operations."},

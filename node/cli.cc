@@ -244,7 +244,8 @@ int Cli::unreachable(const ApiAnswer& answer, bool is_write) const {
         reply.reason = Reason::kTimeout;
         reply.detail = "unknown: " + reply.detail +
                        " It was this command that gave up; the write may still be applied. Look "
-                       "with capstan get before you repeat it.";
+                       "with capstan get before you repeat it, or ask by its --request-id: "
+                       "capstan outcome --of-request.";
         code = kExitUnknown;
       }
       break;

@@ -19,6 +19,7 @@ int compact_command(Args args);
 int lease_command(Args args);
 int status_command(Args args);
 int members_command(Args args);
+int outcome_command(Args args);
 int auth_command(Args args);
 int user_command(Args args);
 int role_command(Args args);

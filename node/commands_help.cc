@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view kCommands[] = {
     "compare", "bench",          "serve", "status", "members", "put",     "get",
     "del",     "compact",        "lease", "lab",    "help",    "version", "exit",
-    "config",  "restore-backup", "auth",  "user",   "role"};
+    "config",  "restore-backup", "auth",  "user",   "role",    "outcome"};
 
 constexpr std::string_view kExitPage =
     R"(Exit codes: what a script may conclude.
@@ -19,7 +19,7 @@ constexpr std::string_view kExitPage =
   2    the call or the configuration is wrong: fix it
   3    no such key, or lease
   4    refused: certainly not applied; retry, or ask another node
-  5    unknown: may or may not be applied; look before you repeat it
+  5    unknown: may or may not be applied; ask capstan outcome
        (compare: a check could not be decided)
   7    nobody answered at the address
   8    not allowed here
@@ -116,6 +116,18 @@ by itself, on every node, while it serves.
 A lease that nobody keeps alive ends soon after its time to live, never before,
 whatever becomes of leaders; all its keys go in one revision. An id that is not
 there: exit 3.
+
+)"},
+    {"outcome",
+     R"(capstan outcome ID [flags]    what became of a write answered unknown (cp)
+
+    capstan put key value                  answered unknown: n1:3:17
+    capstan outcome n1:3:17
+    capstan outcome --of-request=order-17  of what was put with --request-id
+
+Applied: exit 0. Not applied, and never will be: exit 4; asking decides it, so a
+write that is still on its way is refused when it comes. Without a majority
+there is no answer yet: exit 4 or 5, with the reason. Too long ago: exit 5.
 
 )"},
     {"auth", R"(capstan auth enable|disable|status [flags]    must whoever asks log in? (cp)
@@ -236,6 +248,7 @@ use it      put        write a key
             get        read a key, or all with a prefix
             del        delete a key, or all with a prefix
             compact    forget old revisions (cp)
+            outcome    what became of a write that was answered unknown (cp)
             lease      keys that live as long as their owner says so (cp)
 break it    lab        cut, oneway, heal, show: split the network between nodes
 measure it  bench      load on any etcd-v3 endpoint

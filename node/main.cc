@@ -30,6 +30,7 @@ constexpr Command kCommands[] = {
     {"lease", capstan::node::lease_command},
     {"status", capstan::node::status_command},
     {"members", capstan::node::members_command},
+    {"outcome", capstan::node::outcome_command},
     {"auth", capstan::node::auth_command},
     {"user", capstan::node::user_command},
     {"role", capstan::node::role_command},

@@ -1,5 +1,6 @@
 // What the front door asks of the node: requests, health, the lab's faults.
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "core/trace.h"
@@ -16,10 +17,53 @@ constexpr Micros kReminderInterval = 30 * kSecond;
 
 void Node::Parts::handle(Request request, Answer answer) {
   if (hashes_first(request, answer)) return;
+  if (!names_a_write(request, answer)) return;
   if (auto* login = std::get_if<AuthenticateRequest>(&request.body)) {
     answer = if_password_is_right(std::exchange(login->password, {}), std::move(answer));
   }
   ask(std::move(request), std::move(answer));
+}
+
+// NAME:INCARNATION:SEQUENCE, or the 16 hex digits of a disk in place of its node's name. A name may
+// have had several disks; the present ones are known, of this node and of those it has links with.
+bool Node::Parts::names_a_write(Request& request, Answer& answer) const {
+  auto* outcome = std::get_if<OutcomeRequest>(&request.body);
+  if (outcome == nullptr || outcome->write.empty()) return true;
+  const std::string& text = outcome->write;
+  const std::size_t last = text.rfind(':');
+  const std::size_t first =
+      last == std::string::npos || last == 0 ? last : text.rfind(':', last - 1);
+  const auto number = [&](std::size_t begin, std::size_t end) {
+    std::uint64_t value = 0;
+    const auto got = std::from_chars(text.data() + begin, text.data() + end, value);
+    return got.ec == std::errc{} && got.ptr == text.data() + end ? value : 0;
+  };
+  std::uint64_t incarnation = 0, sequence = 0;
+  if (first != std::string::npos && first < last) {
+    incarnation = number(first + 1, last);
+    sequence = number(last + 1, text.size());
+  }
+  if (incarnation == 0 || incarnation > UINT32_MAX || sequence == 0) {
+    answer(refused(Reason::kInvalid, "refused: \"" + text +
+                                         "\" is no id of a write; they look like n1:3:1204, as the "
+                                         "answer to the write said."));
+    return false;
+  }
+  const std::string name = text.substr(0, first);
+  NodeId node = name == config.name ? data.identity.node : NodeId{};
+  for (const auto& [disk, called] : names) {
+    if (!node && called == name) node = disk;
+  }
+  if (!node && name.size() == 16) {
+    node = {static_cast<std::uint64_t>(id_of_text(name).value_or(0))};
+  }
+  if (!node) {
+    answer(refused(Reason::kInvalid, "refused: " + config.name + " knows no node " + name +
+                                         "; ask one that has met it (--node)."));
+    return false;
+  }
+  outcome->id = {{node, static_cast<Incarnation>(incarnation)}, {sequence}};
+  return true;
 }
 
 void Node::Parts::ask(Request request, Answer answer) {

@@ -87,6 +87,8 @@ struct Node::Parts final : net::TurnUser, net::Handler, net::PeerEvents, PeerSen
   // PeerSender
   void send(MemberId to, PeerMessage message) override;
 
+  // Finds the id of the write that is asked about; refuses what nobody can mean.
+  bool names_a_write(Request& request, Answer& answer) const;
   // Those whose password must be hashed first are taken, and asked when that is done.
   bool hashes_first(Request& request, Answer& answer);
   Answer if_password_is_right(std::string password, Answer answer);

@@ -11,8 +11,9 @@
 namespace capstan::node {
 namespace {
 
-constexpr std::string_view kTalk = "put get del compact lease status members auth user role lab";
-constexpr std::string_view kLogIn = "put get del compact lease members auth user role";
+constexpr std::string_view kTalk =
+    "put get del compact lease outcome status members auth user role lab";
+constexpr std::string_view kLogIn = "put get del compact lease outcome members auth user role";
 
 constexpr Option kOptions[] = {
     // serve
@@ -108,6 +109,8 @@ constexpr Option kOptions[] = {
     {"rev", OptionKind::kNumber, "REVISION", "0", "", "as of an earlier revision (cp)", "get"},
     {"request-id", OptionKind::kText, "ID", "", "",
      "your own id: a retry with the same one applies once", "put del compact lease"},
+    {"of-request", OptionKind::kText, "ID", "", "",
+     "in place of a write's id: what --request-id was", "outcome"},
     {"lease", OptionKind::kText, "ID", "", "", "the key lives as long as this lease (cp)", "put"},
     {"keys", OptionKind::kSwitch, "", "", "", "show: the keys under it too", "lease"},
     {"once", OptionKind::kSwitch, "", "", "", "keep-alive: one sign of life", "lease"},
@@ -131,7 +134,7 @@ constexpr Option kOptions[] = {
      "log in; without a password it is asked for (cp)", kLogIn},
     {"password", OptionKind::kText, "PASSWORD", "", "", "of --user", kLogIn},
     {"node", OptionKind::kText, "NAME", "", "", "ask this member (looked up in the members list)",
-     "put get del compact lease status auth user role"},
+     "put get del compact lease outcome status auth user role"},
     {"timeout", OptionKind::kDuration, "TIME", "5s", "s",
      "give up waiting for an answer; longer than the server's own limit", kTalk},
     {"json", OptionKind::kSwitch, "", "", "", "one JSON object, its fields are stable", kTalk},
@@ -141,7 +144,7 @@ constexpr Option kOptions[] = {
     {"no-color", OptionKind::kSwitch, "", "", "", "no colour; NO_COLOR says the same", kTalk},
     {"config", OptionKind::kText, "FILE", "", "",
      "take this configuration file; see capstan help config",
-     "serve put get del compact lease status members auth user role lab"},
+     "serve put get del compact lease outcome status members auth user role lab"},
 };
 
 bool takes(const Option& option, std::string_view command) {

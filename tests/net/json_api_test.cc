@@ -57,7 +57,7 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
         "op must be one of get, put, delete, txn, compact, hash, lease_grant, lease_revoke, "
         "lease_keep_alive, lease_time_to_live, leases, move_leader, defragment, "
         "alarm, member_add, member_remove, member_update, member_promote, "
-        "authenticate, auth_enable, auth_disable, user_add, user_delete, user_password, "
+        "outcome, authenticate, auth_enable, auth_disable, user_add, user_delete, user_password, "
         "user_grant, user_revoke, role_add, role_delete, role_grant, role_revoke, auth_status, "
         "user_get, user_list, role_get, role_list");
   CHECK(wrong_with(R"({"op":"txn","success":[{"op":"lease_revoke"}]})") ==
@@ -88,7 +88,8 @@ TEST_CASE("api: a field nobody knows or of the wrong kind is named in the error"
         R"("detail":"op must be one of get, put, delete, txn, compact, hash, lease_grant, )"
         R"(lease_revoke, lease_keep_alive, lease_time_to_live, leases, move_leader, )"
         R"(defragment, alarm, member_add, member_remove, member_update, member_promote, )"
-        R"(authenticate, auth_enable, auth_disable, user_add, user_delete, user_password, )"
+        R"(outcome, authenticate, auth_enable, auth_disable, user_add, user_delete, )"
+        R"(user_password, )"
         R"(user_grant, user_revoke, role_add, role_delete, role_grant, role_revoke, )"
         R"(auth_status, user_get, user_list, role_get, role_list"})");
 }
@@ -134,6 +135,8 @@ TEST_CASE("api: every request survives the way out and in") {
         RequestBody(MoveLeaderRequest{{UINT64_MAX}}),
         RequestBody(DefragmentRequest{}),
         RequestBody(AlarmRequest{}),
+        RequestBody(OutcomeRequest{.write = "n1:3:17"}),
+        RequestBody(OutcomeRequest{.of_request = "order"}),
         RequestBody(AuthenticateRequest{"u", "p"}),
         RequestBody(AuthRequest{}),
         RequestBody(
@@ -221,6 +224,11 @@ TEST_CASE("api: every reply survives the way out and in") {
   learner.learner = true;
   reply.body = MemberChangeResult{{7}, {learner}};
   CHECK(std::get<MemberChangeResult>(again(reply).reply.body).member == MemberId{7});
+  reply.body = OutcomeResult{Fate::kApplied, {7}};
+  CHECK(std::get<OutcomeResult>(again(reply).reply.body).fate == Fate::kApplied);
+  CHECK(std::get<OutcomeResult>(again(reply).reply.body).revision == Revision{7});
+  reply.body = OutcomeResult{Fate::kForgotten, {}};
+  CHECK(std::get<OutcomeResult>(again(reply).reply.body).fate == Fate::kForgotten);
   reply.body = AuthenticateResult{"a.token", "never told"};
   CHECK(std::get<AuthenticateResult>(again(reply).reply.body).token == "a.token");
   CHECK(std::get<AuthenticateResult>(again(reply).reply.body).hash.empty());

@@ -38,7 +38,7 @@ All commands: capstan help     One command: capstan help put
 
 TEST_CASE("help: every command of this floor has a page with its flags, other words have none") {
   for (const char* topic : {"serve", "put", "get", "del", "compact", "lease", "status", "members",
-                            "auth", "user", "role", "lab"}) {
+                            "auth", "user", "role", "outcome", "lab"}) {
     CAPTURE(topic);
     const std::string page = help_page(topic);
     CHECK(page.starts_with("capstan " + std::string(topic)));

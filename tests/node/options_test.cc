@@ -236,7 +236,7 @@ TEST_CASE("options: a typing error finds its word, a different word finds none")
 
 TEST_CASE("options: help fits 80 columns and names every flag of its command") {
   for (const char* command : {"serve", "put", "get", "del", "compact", "lease", "status", "members",
-                              "auth", "user", "role", "lab"}) {
+                              "auth", "user", "role", "outcome", "lab"}) {
     CAPTURE(command);
     const std::string text = options_help(option_table(), command);
     std::size_t begin = 0;

@@ -8,6 +8,7 @@
 #include "tests/sim/backups.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/guarded_keys.h"
+#include "tests/sim/inquirer.h"
 #include "tests/sim/history_check.h"
 #include "tests/sim/lease_holders.h"
 #include "tests/sim/raft_oracle.h"
@@ -33,7 +34,8 @@ class CpRun {
         watchers_(cluster_),
         lease_holders_(cluster_),
         backups_(cluster_, truth_),
-        guarded_keys_(cluster_) {}
+        guarded_keys_(cluster_),
+        inquirer_(cluster_) {}
 
   World& world() { return cluster_.world; }
   std::uint64_t struck() const { return cluster_.faults->struck(); }
@@ -46,6 +48,7 @@ class CpRun {
     lease_holders_.start();
     backups_.start();
     guarded_keys_.start();
+    inquirer_.start();
     world().after(world().rng.faults.between(0, kSecond), [this] { cluster_.faults->start(); });
     world().run_until(cluster_.options.chaos);
     if (world().failed()) return;
@@ -163,6 +166,7 @@ class CpRun {
     lease_holders_.stop();
     backups_.stop();
     guarded_keys_.stop();
+    inquirer_.stop();
     const Micros limit = world().now() + 10 * kSecond;
     if (!cluster_.run_while_waiting(
             limit, [this] { return cluster_.clients.open() == 0; }, 10 * kMillisecond)) {
@@ -255,6 +259,7 @@ class CpRun {
     judge("once", check_once(all, truth));
     judge("compaction", check_compaction(all, compacts_by_rule()));
     judge("watch", watchers_.check(truth));
+    judge("outcomes", inquirer_.check(truth));
     judge("auth", guarded_keys_.check());
     judge("leases", lease_holders_.check(all, truth));
     const lab::LinearizableResult result =
@@ -344,6 +349,7 @@ class CpRun {
   LeaseHolders lease_holders_;
   Backups backups_;
   GuardedKeys guarded_keys_;
+  Inquirer inquirer_;
   std::vector<int> members_;  // who must go on after the heal
   std::size_t reached_ = 0;
   std::uint64_t probes_ = 0;
