@@ -11,13 +11,9 @@
 
 #include "core/check.h"
 #include "net/absent.h"
-#include "net/grpc_backup.h"
-#include "net/grpc_call.h"
-#include "net/grpc_keep_alive.h"
 #include "net/grpc_messages.h"
-#include "net/grpc_service.h"
+#include "net/grpc_session.h"
 #include "net/grpc_text.h"
-#include "net/grpc_watch.h"
 #include "net/reasons.h"
 #include "net/reply_text.h"
 
@@ -25,9 +21,7 @@ namespace capstan::net {
 
 namespace {
 
-constexpr std::size_t kPathBytesKept = 256;      // of unknown methods, for the message
-constexpr std::size_t kRequestIdBytesMax = 256;  // docs/consistency.md
-constexpr std::size_t kDetailBytesMax = 4096;
+constexpr std::size_t kPathBytesKept = 256;  // of unknown methods, for the message
 constexpr std::uint32_t kStreamWindowBytes = 1024 * 1024;
 constexpr std::uint32_t kConnectionWindowBytes = 4 * 1024 * 1024;
 constexpr std::uint32_t kHeaderListBytesMax = 64 * 1024;
@@ -37,90 +31,7 @@ constexpr Micros kPingTimeout = 20 * kSecond;
 constexpr std::uint64_t kResetsBurst = 4096;
 constexpr std::uint64_t kResetsPerSecond = 1000;
 
-class GrpcSession final : public Session, public std::enable_shared_from_this<GrpcSession> {
- public:
-  GrpcSession(DoorContext& context, std::function<void()> wake);
-  ~GrpcSession() override;
-
-  void receive(ByteView bytes) override;
-  void produce(std::string& out, std::size_t room) override;
-  bool finished() const override;
-  void shut() override;
-  void tick() override;
-  std::size_t requests_in_flight() const override { return live_.size(); }
-
- private:
-  // What nghttp2 calls.
-  static int on_begin_headers(nghttp2_session*, const nghttp2_frame*, void* self);
-  static int on_header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name,
-                       std::size_t name_bytes, const std::uint8_t* value, std::size_t value_bytes,
-                       std::uint8_t flags, void* self);
-  static int on_frame(nghttp2_session*, const nghttp2_frame*, void* self);
-  static int on_data(nghttp2_session*, std::uint8_t flags, std::int32_t stream,
-                     const std::uint8_t* data, std::size_t bytes, void* self);
-  static int on_frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
-  static int on_stream_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self);
-  static ssize_t read_talk(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
-                           std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
-                           void* self);
-  static ssize_t read_response(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
-                               std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
-                               void* self);
-  static nghttp2_session_callbacks* callbacks();
-
-  Call* call_of(std::int32_t stream) {
-    return static_cast<Call*>(nghttp2_session_get_stream_user_data(h2_, stream));
-  }
-  void watch_silence();
-  void open_call(std::int32_t stream);
-  void close_call(Call& call);
-  static void take_header(Call& call, std::string_view name, std::string_view value);
-  void headers_done(Call& call);
-  void take_data(Call& call, ByteView bytes);
-  void request_done(Call& call);
-  void hand_over(Call& call, ByteView message);
-  void answer_health(Call& call, ByteView message);
-  void respond(Call& call, const HeaderBlock& headers);
-  void answer(std::int32_t stream, Reply reply);
-  void open_watch(Call& call);
-  void open_service_call(Call& call);
-  void refuse_absent(Call& call);
-  void open_talk(Call& call, std::unique_ptr<GrpcStream> talk);
-  std::function<void()> ready_of(const Call& call);
-  void take_talk(Call& call, ByteView bytes);
-  void end_talk(Call& call, GrpcStream::End how);
-  void go_on(std::int32_t stream);  // of a call that may have something to say
-  void refuse(Call& call, GrpcCode code, std::string_view message, Reply reply);
-  void refuse(Call& call, GrpcCode code, std::string_view message, Reason reason) {
-    Reply reply;
-    reply.outcome = Outcome::kFailed;
-    reply.reason = reason;
-    refuse(call, code, message, std::move(reply));
-  }
-  void add_pending(std::ptrdiff_t bytes) {
-    pending_out_bytes_ += static_cast<std::size_t>(bytes);
-    context().counts.waiting_out_bytes += static_cast<std::uint64_t>(bytes);
-  }
-  // How the call ended, once.
-  void count_end(Call& call, GrpcCode code) {
-    if (std::exchange(call.counted, true) || !call.is_grpc) return;
-    ++context().counts.grpc_handled[static_cast<std::size_t>(call.method)]
-                                   [static_cast<std::size_t>(code)];
-  }
-  Asker asker_of(const Call& call) { return {context().handler, caller(call.token)}; }
-  void give_back(Call& call) { context().give_buffer(std::exchange(call.budget, 0)); }
-
-  nghttp2_session* h2_ = nullptr;
-  std::vector<Call*> live_;                   // every open stream's, in no order
-  std::vector<std::unique_ptr<Call>> calls_;  // owns all ever made
-  std::vector<Call*> spare_;
-  std::size_t pending_out_bytes_ = 0;  // of answered calls, not yet produced
-  Micros last_heard_;                  // anything at all
-  bool ping_sent_ = false;             // since then
-  Micros next_deadline_ = 0;           // of live_, or earlier; 0: none
-  bool shutting_ = false;
-  bool broken_ = false;
-};
+}  // namespace
 
 GrpcSession::GrpcSession(DoorContext& context, std::function<void()> wake)
     : Session(context, std::move(wake)), last_heard_(this->context().now) {
@@ -354,14 +265,7 @@ void GrpcSession::headers_done(Call& call) {
     const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
     return refuse(call, status.code, status.text, Reason::kOverloaded);
   }
-  if (call.method == GrpcMethod::kWatch) open_watch(call);
-  if (call.method == GrpcMethod::kSnapshot) {
-    open_talk(call, std::make_unique<GrpcBackup>(asker_of(call), ready_of(call)));
-  }
-  if (call.method == GrpcMethod::kLeaseKeepAlive) {
-    open_talk(call, std::make_unique<GrpcKeepAlive>(asker_of(call), ready_of(call)));
-  }
-  if (is_of_services(call.method)) open_service_call(call);
+  open_talk(call);
 }
 
 void GrpcSession::take_data(Call& call, ByteView bytes) {
@@ -427,104 +331,11 @@ void GrpcSession::hand_over(Call& call, ByteView message) {
                            });
 }
 
-// ---- Calls that go on talking -------------------------------------------------------------------
-
-std::function<void()> GrpcSession::ready_of(const Call& call) {
-  return [weak = weak_from_this(), stream = call.stream] {
-    if (const auto self = weak.lock()) self->go_on(stream);
-  };
-}
-
-void GrpcSession::open_watch(Call& call) {
-  WatchOptions options;
-  options.require_leader = call.wants_leader;
-  options.ready = ready_of(call);
-  std::unique_ptr<WatchStream> stream = asker_of(call).watch(std::move(options));
-  if (stream == nullptr) return refuse_absent(call);
-  open_talk(call, std::make_unique<GrpcWatch>(std::move(stream)));
-}
-
-void GrpcSession::open_service_call(Call& call) {
-  if (context().options.mode == Mode::kAp) return refuse_absent(call);
-  open_talk(call, std::make_unique<GrpcService>(asker_of(call), call.method, ready_of(call)));
-}
-
 void GrpcSession::refuse_absent(Call& call) {
   const bool known = call.method != GrpcMethod::kUnknown;
   const Absence absence =
       absence_of(known ? grpc_path_of(call.method) : call.path, context().options.mode);
   refuse(call, absence.code, absence.sentence, absence.reason);
-}
-
-void GrpcSession::open_talk(Call& call, std::unique_ptr<GrpcStream> talk) {
-  call.talk = std::move(talk);
-  call.handled = call.answered = true;
-  HeaderBlock headers;
-  headers.constant(":status", "200");
-  headers.constant("content-type", "application/grpc");
-  nghttp2_data_provider provider{};
-  provider.source.ptr = &call;
-  provider.read_callback = read_talk;
-  nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), &provider);
-}
-
-void GrpcSession::take_talk(Call& call, ByteView bytes) {
-  call.talk->receive(bytes);
-  give_back(call);
-  const std::size_t kept = call.talk->buffered();
-  if (context().take_buffer(kept)) {
-    call.budget = kept;
-  } else {
-    const GrpcStatus status = grpc_status_of(Outcome::kFailed, Reason::kOverloaded);
-    call.talk->end({status.code, std::string(status.text), Reason::kOverloaded});
-  }
-  go_on(call.stream);
-}
-
-void GrpcSession::end_talk(Call& call, GrpcStream::End how) {
-  call.talk->end(std::move(how));
-  give_back(call);
-  go_on(call.stream);
-}
-
-void GrpcSession::go_on(std::int32_t stream) {
-  if (broken_) return;
-  nghttp2_session_resume_data(h2_, stream);  // refused if it is not waiting, which is no matter
-  wake();
-}
-
-ssize_t GrpcSession::read_talk(nghttp2_session* h2, std::int32_t stream, std::uint8_t* to,
-                               std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
-                               void* self) {
-  Call& call = *static_cast<Call*>(source->ptr);
-  auto& session = *static_cast<GrpcSession*>(self);
-  if (call.sent == call.out.size()) {
-    call.out.clear();
-    call.sent = 0;
-    if (call.talk->produce(call.out)) {
-      session.add_pending(static_cast<std::ptrdiff_t>(call.out.size()));
-    } else if (!call.talk->ended()) {
-      return NGHTTP2_ERR_DEFERRED;
-    }
-  }
-  const std::size_t bytes = std::min(room, call.out.size() - call.sent);
-  std::memcpy(to, call.out.data() + call.sent, bytes);
-  call.sent += bytes;
-  session.add_pending(-static_cast<std::ptrdiff_t>(bytes));
-  if (call.sent == call.out.size() && call.talk->ended()) {
-    const GrpcStream::End& end = *call.talk->ended();
-    session.count_end(call, end.code);
-    const std::string message = percent_encoded(ByteView(end.text).substr(0, kDetailBytesMax));
-    const std::string detail = percent_encoded(ByteView(end.detail).substr(0, kDetailBytesMax));
-    HeaderBlock trailers;
-    trailers.constant("grpc-status", status_text(end.code));
-    trailers.add("grpc-message", message);
-    if (end.reason != Reason::kNone) trailers.constant("capstan-reason", to_text(end.reason));
-    if (!detail.empty()) trailers.add_unique("capstan-detail", detail);
-    *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    nghttp2_submit_trailer(h2, stream, trailers.data(), trailers.size());
-  }
-  return static_cast<ssize_t>(bytes);
 }
 
 // ---- Responses ----------------------------------------------------------------------------------
@@ -681,8 +492,6 @@ int GrpcSession::on_stream_close(nghttp2_session*, std::int32_t stream, std::uin
   if (Call* call = session.call_of(stream)) session.close_call(*call);
   return 0;
 }
-
-}  // namespace
 
 std::shared_ptr<Session> make_grpc_session(DoorContext& context, std::function<void()> wake) {
   return std::make_shared<GrpcSession>(context, std::move(wake));

@@ -65,8 +65,6 @@ int set_password(Cli& cli, Action action, const std::string& word, const std::st
   return carry_out(cli, std::move(request), done + name);
 }
 
-constexpr std::string_view kAccess[] = {"read", "write", "readwrite"};
-
 // KEY [END], or a prefix.
 KeyRange range_of(Cli& cli, std::span<const std::string> words) {
   return words.size() > 1 ? KeyRange{words[0], words[1]} : cli.range_of(words[0]);
@@ -76,7 +74,7 @@ std::string permissions_text(const AuthResult& result) {
   std::string text;
   for (const Permission& permission : result.permissions) {
     const KeyRange& range = permission.range;
-    std::string access(kAccess[static_cast<std::size_t>(permission.kind)]);
+    std::string access(kAccessWords[static_cast<std::size_t>(permission.kind)]);
     access.resize(11, ' ');
     text += access + printable(range.key);
     if (range.end == std::string(1, '\0')) {
@@ -166,10 +164,10 @@ int role_command(Args args) {
                        (verb == "add" ? "added " : "deleted ") + words[1]);
     }
   }
-  const auto access = std::ranges::find(kAccess, words.size() > 2 ? words[2] : "");
-  if (verb == "grant" && words.size() >= 4 && words.size() <= 5 && access != std::end(kAccess)) {
+  const auto access = std::ranges::find(kAccessWords, words.size() > 2 ? words[2] : "");
+  if (verb == "grant" && words.size() >= 4 && words.size() <= 5 && access != kAccessWords.end()) {
     AuthRequest request{.action = Action::kGrantPermission, .role = words[1]};
-    request.permission = {static_cast<Permission::Kind>(access - std::begin(kAccess)),
+    request.permission = {static_cast<Permission::Kind>(access - kAccessWords.begin()),
                           range_of(*cli, std::span(words).subspan(3))};
     return carry_out(*cli, std::move(request), words[1] + " may " + words[2] + " that");
   }

@@ -1,5 +1,5 @@
-// Passwords: hashed with Argon2id by libsodium, which takes some 50 ms and 64 MiB by design, so one
-// at a time on a thread of its own, and a bounded number waits.
+// Passwords: hashed with Argon2id by libsodium, which takes some 100 ms and 64 MiB by design, so
+// one at a time on a thread of its own, and a bounded number waits.
 //
 // What was verified is remembered, as a keyed hash under a key of this process: a thousand clients
 // that log in as the same user cost one Argon2, and an attacker who guesses keeps nobody waiting
@@ -19,7 +19,7 @@ namespace capstan::node {
 
 class Passwords {
  public:
-  // What waits at most; each takes its turn of some 50 ms.
+  // What waits at most; each takes its turn of some 100 ms.
   static constexpr std::size_t kWaitingMax = 64;
 
   explicit Passwords(net::Loop& loop);
