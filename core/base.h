@@ -99,6 +99,10 @@ class Base {
   // Commits what `amendment` makes of the last commit.
   Status amend(const Amendment& amendment);
 
+  // Takes what was read here out of this process's memory; the system's cache of the file keeps it.
+  // For reads that go far. Any thread.
+  virtual void let_go() const {}
+
   // What it takes on disk, and what of that the records take: the rest was freed and waits to be
   // used again or given back to the file system. Any thread.
   virtual std::uint64_t bytes_used() const = 0;

@@ -61,13 +61,16 @@ struct EngineConfig {
   std::size_t sync_slice_bytes = kSyncSliceBytes;  // AP: of keys and values, about
   WatchBounds watches;
   CompactionRule auto_compaction;
-  std::uint64_t quota_bytes = 0;               // CP: of what the keys take; 0: none
-  Micros token_ttl = kTokenTtl;                // CP: of those who logged in
-  Micros compare_interval = kCompareInterval;  // CP: between words on the own state
-  std::size_t sweep_changes = kSweepChanges;   // CP: looked at in one go after a compaction
-  std::uint64_t seed = 0;                      // of everything it draws
+  std::uint64_t quota_bytes = 0;                   // CP: of what the keys take; 0: none
+  Micros token_ttl = kTokenTtl;                    // CP: of those who logged in
+  Micros compare_interval = kCompareInterval;      // CP: between words on the own state
+  std::size_t sweep_changes = kSweepChanges;       // CP: looked at in one go after a compaction
+  std::size_t range_slice_keys = kRangeSliceKeys;  // CP: looked at in one turn, for a long range
+  std::uint64_t seed = 0;                          // of everything it draws
   // The base cannot be read. Called instead of answering wrongly; must not return.
   std::function<void(const Error&)> base_failed;
+  // CP: there is work for a turn that begins at once. Without it the next tick will do.
+  std::function<void()> wants_turn;
 };
 
 // What the disk gave back at start.

@@ -31,6 +31,10 @@ inline constexpr std::size_t kUncommittedBytesMax = 64 * 1024 * 1024;
 inline constexpr std::size_t kMembersMax = 32;
 inline constexpr std::size_t kPeerAddressMax = 300;  // bytes of host:port
 
+// A long range: keys looked at and about how many bytes of keys and values read in one turn
+inline constexpr std::size_t kRangeSliceKeys = 1024;
+inline constexpr std::size_t kRangeSliceBytes = 64 * 1024;
+
 // Client port
 inline constexpr std::size_t kConnectionsMax = 10'000;
 inline constexpr std::size_t kClientWriteQueueBytesMax = 64 * 1024 * 1024;  // per connection

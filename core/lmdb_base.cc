@@ -15,6 +15,7 @@
 // between calls; that costs 1 % of a get (docs/results).
 #include <lmdb.h>
 #include <sys/random.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <fstream>
+#include <span>
+#include <sstream>
 
 #include "core/base.h"
 #include "core/check.h"
@@ -296,6 +300,7 @@ class LmdbBase::Reading {
     if (base_.reading_++ > 0) return;
     const int code = base_.reader_ == nullptr
                          ? mdb_txn_begin(base_.env_, nullptr, MDB_RDONLY, &base_.reader_)
+  void let_go() const override;
                          : mdb_txn_renew(base_.reader_);
     if (code != 0) {
       status_ = failed("read transaction", code);
@@ -319,6 +324,7 @@ class LmdbBase::Reading {
   const Status& status() const { return status_; }
   MDB_dbi database(Space space) const { return base_.database(base_.reader_live_, space); }
 
+  std::span<char> map_;  // of the file; empty: not found
  private:
   const LmdbBase& base_;
   Status status_;
@@ -402,10 +408,15 @@ Status LmdbBase::set_up() {
   }
   return finish(txn);
 }
+    base->map_ = map_of(path);
 
 Result<std::size_t> LmdbBase::live_in(MDB_txn* txn) const {
   MDB_val key = val("generation"), value{};
   if (int code = mdb_get(txn, main_, &key, &value); code != 0) return failed("generation", code);
+void LmdbBase::let_go() const {
+  if (!map_.empty()) ::madvise(map_.data(), map_.size(), MADV_DONTNEED);
+}
+
   std::uint64_t live = 2;
   if (value.mv_size == sizeof live) std::memcpy(&live, value.mv_data, sizeof live);
   if (live > 1) return fail(ErrorCode::kCorrupt, "base.lmdb: generation");

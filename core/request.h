@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,8 @@
 #include "core/types.h"
 
 namespace capstan {
+
+class RangeStream;  // core/range_stream.h
 
 // ---- Data ---------------------------------------------------------------------------------------
 
@@ -239,6 +242,9 @@ struct Request {
   Micros timeout = 0;      // from arrival; 0: the server's own limit (contract.md, Time and limits)
   Epoch epoch{};           // the keyspace epoch the client believes in; 0: any
   Caller caller;
+  // Given by an asker who takes a long range slice by slice, as Reply::range: notes that there may
+  // be more to take.
+  std::function<void()> more_ready = {};
 };
 
 // ---- Outcomes -----------------------------------------------------------------------------------
@@ -488,6 +494,7 @@ struct Reply {
   ReplyBody body;
 };
 
+  std::shared_ptr<RangeStream> range = {};  // in place of a body: what is too long to be held
 using Answer = std::move_only_function<void(Reply)>;
 
 // The id of a lease or member as etcd's tools write it, 16 hex digits; fewer are read, too.

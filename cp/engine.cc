@@ -348,7 +348,10 @@ Engine::Engine(EngineConfig config, Base& base, Disk& disk, Sender& sender, Reco
     : state_(std::make_unique<State>(std::move(config), base, disk, sender, recovered)) {}
 Engine::~Engine() = default;
 
-void Engine::begin_turn(Now now) { state_->now = now; }
+void Engine::begin_turn(Now now) {
+  state_->now = now;
+  state_->wake_range();
+}
 void Engine::receive(MemberId from, Message message) { state_->receive(from, std::move(message)); }
 void Engine::tick() { state_->tick(); }
 void Engine::submit(Request request, Answer answer) {

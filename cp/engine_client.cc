@@ -233,6 +233,7 @@ void Engine::State::submit_read(Request request, Answer answer) {
   read.body = std::move(request.body);
   read.caller = std::move(request.caller);
   read.answer = std::move(answer);
+  read.more_ready = std::move(request.more_ready);
   read.since = now.monotonic;
   read.deadline = now.monotonic + (request.timeout > 0 ? std::min(request.timeout, kRequestTimeout)
                                                        : kRequestTimeout);
@@ -397,26 +398,24 @@ void Engine::State::offer_dead_writes_again(Term applied_term) {
   lease_time_wanted = true;  // for those among them that it matters to
 }
 
-std::optional<Refusal> Engine::State::serve(const Read& read, ReplyBody& out) {
+std::optional<Refusal> Engine::State::serve(const Read& read, Reply& out) {
   const RequestBody& body = read.body;
   if (auto no = denied(principal_of(read.caller), body)) return no;
-  if (const auto* range = std::get_if<RangeRequest>(&body)) {
-    return machine.read(*range, out.emplace<RangeResult>());
-  }
+  if (std::holds_alternative<RangeRequest>(body)) return read_range(read, out);
   if (const auto* txn = std::get_if<TxnRequest>(&body)) {
-    return machine.read(*txn, out.emplace<TxnResult>());
+    return machine.read(*txn, out.body.emplace<TxnResult>());
   }
   if (const auto* lease = std::get_if<LeaseTimeToLiveRequest>(&body)) {
-    read_lease(*lease, out.emplace<LeaseTimeToLiveResult>());
+    read_lease(*lease, out.body.emplace<LeaseTimeToLiveResult>());
   } else if (const auto* auth = std::get_if<AuthRequest>(&body)) {
-    return machine.auth().answer(*auth, out.emplace<AuthResult>());
+    return machine.auth().answer(*auth, out.body.emplace<AuthResult>());
   } else if (const auto* login = std::get_if<AuthenticateRequest>(&body)) {
-    return authenticate(*login, out.emplace<AuthenticateResult>());
+    return authenticate(*login, out.body.emplace<AuthenticateResult>());
   } else if (const auto* alarm = std::get_if<AlarmRequest>(&body)) {
-    out = machine.alarms().list(alarm->member, alarm->type);
+    out.body = machine.alarms().list(alarm->member, alarm->type);
   } else {
     CAPSTAN_ASSERT(std::holds_alternative<LeasesRequest>(body));
-    auto& ids = out.emplace<LeasesResult>().ids;
+    auto& ids = out.body.emplace<LeasesResult>().ids;
     machine.leases().each_ending(kLeaseTimeMax, [&ids](std::int64_t id, std::uint64_t) {
       ids.push_back(id);
       return true;
@@ -437,7 +436,7 @@ void Engine::State::serve_reads() {
       continue;
     }
     Reply out = reply();
-    if (const std::optional<Refusal> problem = serve(read, out.body)) {
+    if (const std::optional<Refusal> problem = serve(read, out)) {
       read.answer(refusal(problem->reason, problem->detail));
       continue;
     }

@@ -48,6 +48,7 @@ void Engine::State::begin_sweep() {
   }
   const bool patient = now.monotonic - sweep_wanted_at < kSweepPatience;
   if (patient && watches.any_behind(known)) return;
+  if (ranges_need(known)) return;
   sweep_wanted_at = -1;
   machine.begin_sweep(known);
 }

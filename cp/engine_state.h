@@ -64,7 +64,7 @@ struct Engine::State {
   void answer_write(const Applied& applied, Index index);
   void offer_dead_writes_again(Term applied_term);
   void serve_reads();
-  std::optional<Refusal> serve(const Read& read, ReplyBody& out);
+  std::optional<Refusal> serve(const Read& read, Reply& out);
   void requeue_reads();
   void expire();
   void expire_writes();
@@ -222,6 +222,7 @@ struct Engine::State {
   Sender& sender;
   Table table;
   StateMachine machine;
+    std::function<void()> more_ready;  // Request's
   std::shared_ptr<char> life = std::make_shared<char>();
   std::optional<Raft> raft;
   Rng rng;

@@ -38,6 +38,8 @@ enum class Mutant {
   kLearnerCounted = 26,               // a learner's copy helps to commit
   kRemovedCounted = 27,               // a member that was removed is counted after the change
   kConfigNotRolledBack = 42,          // a configuration outlives the entry that brought it
+  kSweepUnderRange = 39,              // what a long range still reads is swept away
+  kLongRangeReadsNow = 45,            // the slices of a range are not of one revision
   kSettledStillApplied = 44,          // a write whose outcome was told as "not applied" still is
   kAccessCheckedWhenTaken = 43,       // a node's own idea of who may write counts, not the log's
 };

@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/coding.h"
 #include "cp/lease.h"
+#include "cp/mutants.h"
 
 namespace capstan::cp {
 namespace {
@@ -280,34 +281,59 @@ bool Mvcc::show_at(ByteView key, const Tip& tip, Revision at, const VersionVisit
   return !change.head || visit({key, *change.head, place, change.value});
 }
 
-// Keys that are there now and keys that are gone, side by side in key order.
-void Mvcc::each_at(const KeyBounds& bounds, Revision at, const VersionVisitor& visit) const {
-  if (bounds.empty()) return;
+// Keys that are there now and keys that are gone, side by side in key order. Most have not changed
+// since `at`: their rows say all.
+std::optional<std::string> Mvcc::each_at(const KeyBounds& bounds, Revision at, std::size_t keys_max,
+                                         const VersionVisitor& visit) const {
+  const auto show_now = [&](ByteView key, ByteView bytes) {
+    const NowRow row = parse_now(bytes);
+    if (row.tip.at.revision > at.value) return show_at(key, row.tip, at, visit);
+    return visit({key, row.head, row.tip.at, std::nullopt});
+  };
+  const auto show_gone = [&](ByteView key, ByteView bytes) {
+    const Tip tip = parse_gone(bytes);
+    return tip.at.revision <= at.value || show_at(key, tip, at, visit);
+  };
+  if (bounds.empty()) return std::nullopt;
   if (bounds.single) {
     if (const auto now = table_.get(Space::kNow, bounds.from)) {
-      show_at(bounds.from, parse_now(*now).tip, at, visit);
+      show_now(bounds.from, *now);
     } else if (const auto gone = table_.get(Space::kGone, bounds.from)) {
-      show_at(bounds.from, parse_gone(*gone), at, visit);
+      show_gone(bounds.from, *gone);
     }
-    return;
+    return std::nullopt;
   }
+  std::optional<std::string> go_on;
   std::vector<std::pair<std::string, std::string>> gone;  // keys and their tips
   table_.scan(Space::kGone, bounds.from, bounds.to, [&](ByteView key, ByteView tip) {
-    gone.emplace_back(key, tip);
-    return true;
+    if (gone.size() == keys_max)
+      go_on = key;
+    else
+      gone.emplace_back(key, tip);
+    return !go_on;
   });
+  const std::string to = go_on.value_or(bounds.to);
   auto next = gone.begin();
   bool more = true;
+  const auto shown = [&](ByteView key, bool goes_on) {
+    if (!goes_on) go_on = std::string(key) + '\0';
+    return more = goes_on;
+  };
   const auto show_gone_below = [&](std::optional<ByteView> key) {
     for (; more && next != gone.end() && (!key || next->first < *key); ++next) {
-      more = show_at(next->first, parse_gone(next->second), at, visit);
+      shown(next->first, show_gone(next->first, next->second));
     }
     return more;
   };
-  table_.scan(Space::kNow, bounds.from, bounds.to, [&](ByteView key, ByteView bytes) {
-    return show_gone_below(key) && (more = show_at(key, parse_now(bytes).tip, at, visit));
+  std::size_t looked_at = 0;
+  table_.scan(Space::kNow, bounds.from, to, [&](ByteView key, ByteView bytes) {
+    if (!show_gone_below(key)) return false;
+    if (looked_at++ < keys_max) return shown(key, show_now(key, bytes));
+    go_on = key;
+    return more = false;
   });
   show_gone_below(std::nullopt);
+  return go_on;
 }
 
 RangeResult Mvcc::range(const RangeRequest& request) const {
@@ -342,7 +368,7 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
   if (now) {
     each_now(bounds, take);
   } else {
-    each_at(bounds, {static_cast<std::uint64_t>(request.revision)}, take);
+    each_at(bounds, {static_cast<std::uint64_t>(request.revision)}, SIZE_MAX, take);
   }
   if (request.count_only) return result;
   if (request.sort_target == SortTarget::kValue) std::ranges::for_each(kept, read_value);
@@ -354,6 +380,43 @@ RangeResult Mvcc::range(const RangeRequest& request) const {
     result.kvs.push_back(std::move(row.kv));
   }
   return result;
+}
+
+Mvcc::RangeWalk Mvcc::begin_range(const RangeRequest& request) const {
+  RangeWalk walk;
+  walk.at = request.revision > 0 ? Revision{static_cast<std::uint64_t>(request.revision)}
+                                 : facts_.revision;
+  const KeyBounds bounds(request.range);
+  walk.next = bounds.from;
+  walk.done = bounds.empty();
+  return walk;
+}
+
+std::vector<KeyValue> Mvcc::range_slice(const RangeRequest& request, RangeWalk& walk,
+                                        RangeBudget budget) const {
+  std::vector<KeyValue> out;
+  KeyBounds bounds(request.range);
+  CAPSTAN_ASSERT(!walk.done && !bounds.single && !wants_sort(request));
+  bounds.from = walk.next;
+  const Revision at = Mutants::on(Mutant::kLongRangeReadsNow) ? facts_.revision : walk.at;
+  std::optional<std::string> next = each_at(bounds, at, budget.keys, [&](const Version& version) {
+    ++walk.count;
+    if (request.count_only || walk.more) return true;
+    KeyValue kv = key_value(version.key, version.head, version.place);
+    if (!passes_filters(request, kv)) return true;
+    if (request.limit > 0 && walk.listed == request.limit) return walk.more = true;
+    ++walk.listed;
+    if (!request.keys_only) {
+      kv.value = version.value ? std::string(*version.value) : value_at(kv.key, version.place);
+    }
+    const std::size_t bytes = kv.key.size() + kv.value.size();
+    out.push_back(std::move(kv));
+    budget.bytes -= std::min(budget.bytes, bytes);
+    return budget.bytes > 0;
+  });
+  walk.done = !next;
+  if (next) walk.next = *std::move(next);
+  return out;
 }
 
 }  // namespace capstan::cp

@@ -117,6 +117,24 @@ class Mvcc {
   std::optional<Refusal> check_revision(std::int64_t revision) const;
   // After check_revision(). Filters, then sort, then limit, as etcd.
   RangeResult range(const RangeRequest& request) const;
+  // A range read in slices, all at one revision; between two of them anything may be written, and
+  // compacted, but what `at` needs must not have been swept.
+  struct RangeWalk {
+    Revision at;
+    std::string next;  // the key it goes on with
+    bool done = false;
+    bool more = false;        // the limit left some out
+    std::int64_t count = 0;   // of keys in the range, so far
+    std::int64_t listed = 0;  // what the limit counts
+  };
+  struct RangeBudget {
+    std::size_t keys = kRangeSliceKeys;    // looked at, of those that are there and those gone
+    std::size_t bytes = kRangeSliceBytes;  // about, of keys and values
+  };
+  // `request` wants no sort (core/key_range.h) and is no single key.
+  RangeWalk begin_range(const RangeRequest& request) const;
+  std::vector<KeyValue> range_slice(const RangeRequest& request, RangeWalk& walk,
+                                    RangeBudget budget) const;
   std::optional<KeyValue> get(ByteView key) const;
   std::vector<std::string> keys_of(std::int64_t lease) const;
   enum class Values : bool { kLeftOut, kRead };
@@ -146,7 +164,10 @@ class Mvcc {
   using VersionVisitor = std::function<bool(const Version&)>;
 
   void each_now(const KeyBounds& bounds, const VersionVisitor& visit) const;
-  void each_at(const KeyBounds& bounds, Revision at, const VersionVisitor& visit) const;
+  // Looks at no more than `keys_max` keys that are there now and as many that are gone. The key to
+  // go on with; nullopt: there is none. A visitor that returns false has taken what it was shown.
+  std::optional<std::string> each_at(const KeyBounds& bounds, Revision at, std::size_t keys_max,
+                                     const VersionVisitor& visit) const;
   // Shows the version of one key at `at`, if it was there then. False: the visitor has had enough.
   bool show_at(ByteView key, const Tip& tip, Revision at, const VersionVisitor& visit) const;
   std::string change_bytes(Place place) const;

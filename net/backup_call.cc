@@ -8,13 +8,7 @@ std::optional<std::expected<BackupPiece, CallEnd>> BackupCall::next() {
   if (hashed_) return std::unexpected(CallEnd{GrpcCode::kOk, "", Reason::kNone});
   auto piece = stream_->next();
   if (!piece) return std::nullopt;
-  if (!*piece) {
-    const Refusal& why = piece->error();
-    const GrpcStatus status = grpc_status_of(Outcome::kFailed, why.reason);
-    return std::unexpected(CallEnd{status.code,
-                                   status.text.empty() ? why.detail : std::string(status.text),
-                                   why.reason, why.detail});
-  }
+  if (!*piece) return std::unexpected(end_of(piece->error()));
   BackupPiece out{(*piece)->header, std::move((*piece)->bytes)};
   hash_.add(out.blob);
   if ((*piece)->last) {

@@ -94,9 +94,19 @@ Result<RequestBody> decode_etcd_request(GrpcMethod method, ByteView protobuf);
 Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json);
 
 // The answer of a reply that is ok. Takes keys and values out of `reply` rather than copy them.
-// The first appends a whole gRPC message, prefix included.
-void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
+// The first appends a whole gRPC message, prefix included. False: it would be larger than protobuf
+// can write, 2 GiB.
+bool encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
 std::string encode_etcd_json(GrpcMethod method, Reply& reply);
+
+// The answer to a range in parts, without a prefix: a head, a row for each key, a tail.
+std::string range_head(const ReplyHeader& header);
+std::size_t range_row_bytes(KeyValue& kv);
+void append_range_row(KeyValue& kv, std::string& out);
+std::string range_tail(bool more, std::int64_t count);
+std::string range_head_json(const ReplyHeader& header);
+std::string range_row_json(KeyValue& kv);
+std::string range_tail_json(bool more, std::int64_t count);
 
 // A request of Maintenance.Snapshot says nothing; what comes back are pieces.
 Status decode_snapshot_request(ByteView protobuf);  // kMalformed

@@ -2,10 +2,13 @@
 #include "net/schema/auth.pb.h"
 #include "net/schema/health.pb.h"
 
+#include <google/protobuf/io/coded_stream.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "core/check.h"
+#include "core/coding.h"
 #include "net/grpc_arena.h"
 #include "net/grpc_messages.h"
 #include "net/grpc_protobuf.h"
@@ -16,6 +19,7 @@ namespace {
 
 namespace pb = etcdserverpb;
 
+using google::protobuf::io::CodedOutputStream;
 using net::fill;
 
 void fill(mvccpb::Event& to, WatchEvent& event) {
@@ -334,10 +338,71 @@ std::string encode_snapshot_json(const ReplyHeader& header, const std::string& b
   return as_json(*to);
 }
 
-void encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
-  with_message(method, reply, [&out](const google::protobuf::Message& message) {
-    append_message(message, message.ByteSizeLong(), out);
+bool encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out) {
+  bool fits = true;
+  with_message(method, reply, [&out, &fits](const google::protobuf::Message& message) {
+    const std::size_t bytes = message.ByteSizeLong();
+    if ((fits = bytes < std::size_t{1} << 31)) append_message(message, bytes, out);
   });
+  return fits;
+}
+
+// ---- A range in parts ---------------------------------------------------------------------------
+
+std::string range_head(const ReplyHeader& header) {
+  pb::RangeResponse message;
+  fill(*message.mutable_header(), header);
+  return message.SerializeAsString();
+}
+
+// A field of kvs: tag 2 of type 2, length, message.
+std::size_t range_row_bytes(KeyValue& kv) {
+  ScratchArena arena;
+  auto* row = Arena::CreateMessage<mvccpb::KeyValue>(arena.get());
+  fill(*row, kv);
+  const std::size_t bytes = row->ByteSizeLong();
+  return 1 + CodedOutputStream::VarintSize64(bytes) + bytes;
+}
+
+void append_range_row(KeyValue& kv, std::string& out) {
+  ScratchArena arena;
+  auto* row = Arena::CreateMessage<mvccpb::KeyValue>(arena.get());
+  fill(*row, kv);
+  put_u8(out, pb::RangeResponse::kKvsFieldNumber << 3 | 2);
+  put_varint(out, row->ByteSizeLong());
+  row->AppendToString(&out);
+}
+
+std::string range_tail(bool more, std::int64_t count) {
+  pb::RangeResponse message;
+  message.set_more(more);
+  message.set_count(count);
+  return message.SerializeAsString();
+}
+
+std::string range_head_json(const ReplyHeader& header) {
+  pb::RangeResponse message;
+  fill(*message.mutable_header(), header);
+  std::string out = as_json(message);
+  out.pop_back();  // its brace
+  return out;
+}
+
+std::string range_row_json(KeyValue& kv) {
+  ScratchArena arena;
+  auto* row = Arena::CreateMessage<mvccpb::KeyValue>(arena.get());
+  fill(*row, kv);
+  return as_json(*row);
+}
+
+std::string range_tail_json(bool more, std::int64_t count) {
+  pb::RangeResponse message;
+  message.set_more(more);
+  message.set_count(count);
+  std::string out = as_json(message);
+  if (out == "{}") return "}";
+  out.front() = ',';  // for its brace
+  return out;
 }
 
 void encode_health(bool serving, std::string& out) {

@@ -12,6 +12,7 @@
 #include "core/check.h"
 #include "net/absent.h"
 #include "net/grpc_messages.h"
+#include "net/grpc_range.h"
 #include "net/grpc_session.h"
 #include "net/grpc_text.h"
 #include "net/reasons.h"
@@ -324,6 +325,8 @@ void GrpcSession::hand_over(Call& call, ByteView message) {
                   .timeout = call.timeout,
                   .epoch = call.epoch,
                   .caller = caller(std::move(call.token))};
+  const auto* range = std::get_if<RangeRequest>(&request.body);
+  if (range != nullptr && !range->range.end.empty()) request.more_ready = ready_of(call);
   context().handler.handle(std::move(request),
                            [weak = weak_from_this(), stream = call.stream](Reply reply) {
                              if (const auto self = weak.lock())
@@ -362,18 +365,26 @@ void GrpcSession::answer(std::int32_t stream, Reply reply) {
   }
   if (reply.age_at_least >= 0) headers.add_unique("capstan-age-micros", text.age.view());
 
-  encode_etcd_reply(call->method, reply, call->out);
-  respond(*call, headers);
+  if (reply.range != nullptr) {
+    call->talk = std::make_unique<GrpcRange>(reply.header, std::move(reply.range));
+    return respond(*call, headers, read_talk);
+  }
+  if (!encode_etcd_reply(call->method, reply, call->out)) {
+    reply.reason = Reason::kTooLarge;
+    return refuse(*call, GrpcCode::kResourceExhausted, "the answer is larger than 2 GiB",
+                  std::move(reply));
+  }
+  count_end(*call, GrpcCode::kOk);
+  respond(*call, headers, read_response);
 }
 
-// With the message in call.out.
-void GrpcSession::respond(Call& call, const HeaderBlock& headers) {
+// With the message, or what of it there is, in call.out.
+void GrpcSession::respond(Call& call, const HeaderBlock& headers, ReadBody* read) {
   call.answered = true;
-  count_end(call, GrpcCode::kOk);
   add_pending(static_cast<std::ptrdiff_t>(call.out.size()));
   nghttp2_data_provider provider{};
   provider.source.ptr = &call;
-  provider.read_callback = read_response;
+  provider.read_callback = read;
   nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), &provider);
 }
 
@@ -390,7 +401,8 @@ void GrpcSession::answer_health(Call& call, ByteView message) {
   headers.constant(":status", "200");
   headers.constant("content-type", "application/grpc");
   encode_health(context().handler.health().ready, call.out);
-  respond(call, headers);
+  count_end(call, GrpcCode::kOk);
+  respond(call, headers, read_response);
 }
 
 // Trailers-only: one HEADERS frame that ends the stream.

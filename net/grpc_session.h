@@ -45,12 +45,11 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
                      const std::uint8_t* data, std::size_t bytes, void* self);
   static int on_frame_sent(nghttp2_session*, const nghttp2_frame*, void* self);
   static int on_stream_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self);
-  static ssize_t read_talk(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
+  using ReadBody = ssize_t(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
                            std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
                            void* self);
-  static ssize_t read_response(nghttp2_session*, std::int32_t stream, std::uint8_t* to,
-                               std::size_t room, std::uint32_t* flags, nghttp2_data_source* source,
-                               void* self);
+  static ReadBody read_talk;      // as the call goes on
+  static ReadBody read_response;  // a message in call.out
   static nghttp2_session_callbacks* callbacks();
 
   Call* call_of(std::int32_t stream) {
@@ -65,7 +64,7 @@ class GrpcSession final : public Session, public std::enable_shared_from_this<Gr
   void request_done(Call& call);
   void hand_over(Call& call, ByteView message);
   void answer_health(Call& call, ByteView message);
-  void respond(Call& call, const HeaderBlock& headers);
+  void respond(Call& call, const HeaderBlock& headers, ReadBody* read);
   void answer(std::int32_t stream, Reply reply);
   void refuse_absent(Call& call);
   void refuse(Call& call, GrpcCode code, std::string_view message, Reply reply);

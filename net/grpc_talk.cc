@@ -46,14 +46,11 @@ void GrpcSession::open_service_call(Call& call) {
 
 void GrpcSession::open_talk(Call& call, std::unique_ptr<GrpcStream> talk) {
   call.talk = std::move(talk);
-  call.handled = call.answered = true;
+  call.handled = true;
   HeaderBlock headers;
   headers.constant(":status", "200");
   headers.constant("content-type", "application/grpc");
-  nghttp2_data_provider provider{};
-  provider.source.ptr = &call;
-  provider.read_callback = read_talk;
-  nghttp2_submit_response(h2_, call.stream, headers.data(), headers.size(), &provider);
+  respond(call, headers, read_talk);
 }
 
 void GrpcSession::take_talk(Call& call, ByteView bytes) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/range_stream.h"
 #include "net/absent.h"
 #include "net/asker.h"
 #include "net/backup_call.h"
@@ -101,6 +102,60 @@ class ReadyNote {
 
  private:
   std::shared_ptr<std::function<void()>> to_ = std::make_shared<std::function<void()>>([] {});
+};
+
+// ---- Ranges too long to be held
+// ------------------------------------------------------------------
+
+class RangeBody final : public HttpStream {
+ public:
+  // How it is written: head, "kvs" with a row for each key, tail.
+  struct Form {
+    std::string head;
+    bool names_none;  // "kvs":[] where there are none; else nothing
+    std::string (*row)(KeyValue& kv);
+    std::string (*tail)(bool more, std::int64_t count);
+  };
+
+  RangeBody(ReadyNote note, std::shared_ptr<RangeStream> range, Form form)
+      : note_(std::move(note)), range_(std::move(range)), form_(std::move(form)) {}
+
+  std::optional<std::string> next() override {
+    if (range_ == nullptr) return std::nullopt;
+    auto slice = range_->next();
+    if (!slice) return std::nullopt;
+    if (!*slice) {
+      stop();
+      return std::nullopt;
+    }
+    std::string out = std::exchange(form_.head, {});
+    constexpr std::string_view kOpen = ",\"kvs\":[";
+    for (KeyValue& kv : (*slice)->kvs) {
+      out += std::exchange(any_, true) ? "," : kOpen;
+      out += form_.row(kv);
+    }
+    if ((*slice)->last) {
+      if (!any_ && form_.names_none) out += kOpen;
+      if (any_ || form_.names_none) out += ']';
+      out += form_.tail((*slice)->more, (*slice)->count);
+      range_.reset();
+    }
+    return out;
+  }
+  bool ended() const override { return range_ == nullptr; }
+  bool broken() const override { return broken_; }
+  void stop() override {
+    broken_ = range_ != nullptr;
+    range_.reset();
+  }
+  void on_ready(std::function<void()> ready) override { note_.give_to(std::move(ready)); }
+
+ private:
+  ReadyNote note_;
+  std::shared_ptr<RangeStream> range_;
+  Form form_;
+  bool any_ = false;
+  bool broken_ = false;
 };
 
 GrpcStatus stopping() { return grpc_status_of(Outcome::kFailed, Reason::kShuttingDown); }
@@ -292,14 +347,22 @@ void route_gateway(DoorContext& context, GrpcMethod method, HttpRequest request,
   Result<RequestBody> body = decode_etcd_json(method, json_of(request));
   if (!body) return answer(gateway_error(GrpcCode::kInvalidArgument, body.error().context));
   const bool writes = is_write(*body);
+  const ReadyNote note;
   context.handler.handle(
       {.body = std::move(*body),
        .request_id = std::move(request.request_id),
-       .caller = std::move(request.caller)},
-      [method, writes, &handler = context.handler,
+       .caller = std::move(request.caller),
+       .more_ready = note.giver()},
+      [method, writes, note, &handler = context.handler,
        answer = std::move(answer)](Reply reply) mutable {
         HttpReply out;
-        if (reply.outcome == Outcome::kOk || reply.outcome == Outcome::kOkLocal) {
+        if (reply.range != nullptr) {
+          out.headers = capstan_headers(reply, writes, handler);
+          out.stream =
+              std::make_unique<RangeBody>(note, std::move(reply.range),
+                                          RangeBody::Form{range_head_json(reply.header), false,
+                                                          range_row_json, range_tail_json});
+        } else if (reply.outcome == Outcome::kOk || reply.outcome == Outcome::kOkLocal) {
           out.headers = capstan_headers(reply, writes, handler);
           out.body = encode_etcd_json(method, reply);
           // One message of what is a stream over gRPC.
@@ -348,11 +411,20 @@ Request asking(RequestBody body, const HttpRequest& by) {
 
 void ask(DoorContext& context, Request request, HttpAnswer answer) {
   const bool writes = is_write(request.body);
-  context.handler.handle(std::move(request), [writes, &handler = context.handler,
+  const ReadyNote note;
+  request.more_ready = note.giver();
+  context.handler.handle(std::move(request), [writes, note, &handler = context.handler,
                                               answer = std::move(answer)](Reply reply) mutable {
-    answer({.status = http_status_of(reply.outcome, reply.reason),
-            .headers = capstan_headers(reply, writes, handler),
-            .body = encode_api_reply(reply, handler)});
+    HttpReply out{.status = http_status_of(reply.outcome, reply.reason),
+                  .headers = capstan_headers(reply, writes, handler)};
+    if (reply.range == nullptr) {
+      out.body = encode_api_reply(reply, handler);
+    } else {
+      out.stream = std::make_unique<RangeBody>(
+          note, std::move(reply.range),
+          RangeBody::Form{range_head_api(reply, handler), true, range_row_api, range_tail_api});
+    }
+    answer(std::move(out));
   });
 }
 

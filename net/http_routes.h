@@ -34,6 +34,8 @@ class HttpStream {
   // Its next piece; nullopt: nothing now, or nothing any more.
   virtual std::optional<std::string> next() = 0;
   virtual bool ended() const = 0;
+  // It cannot be completed: the connection must break, or what came would pass for the whole.
+  virtual bool broken() const { return false; }
   // The node stops: one last piece may say so.
   virtual void stop() = 0;
   // `ready` takes a note that next() may have something. What came before is asked for anyway.

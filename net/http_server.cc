@@ -338,6 +338,11 @@ void HttpSession::take_later() {
 // The next chunk of an answer that goes on; false: nothing now.
 bool HttpSession::take_chunk(Slot& slot) {
   std::optional<std::string> piece = slot.stream->next();
+  if (slot.stream->broken()) {
+    deaf_ = true;
+    pipe_.clear();
+    return false;
+  }
   if (!piece && !slot.stream->ended()) return false;
   sent_ = 0;
   slot.bytes.clear();

@@ -49,6 +49,11 @@ Result<Request> decode_api_request(ByteView json);
 Result<LabCommand> decode_api_lab(ByteView json);
 std::string encode_api_reply(const Reply& reply, const Handler& handler);
 std::string encode_api_lab(const LabReply& reply);
+// The reply to a range in parts, for one too long to be held: a head, a row for each key, a
+// tail.
+std::string range_head_api(const Reply& reply, const Handler& handler);
+std::string range_row_api(KeyValue& kv);
+std::string range_tail_api(bool more, std::int64_t count);
 
 // ---- The client's half --------------------------------------------------------------------------
 

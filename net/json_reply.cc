@@ -280,6 +280,19 @@ std::string encode_api_reply(const Reply& reply, const Handler& handler) {
 
 std::string encode_api_lab(const LabReply& reply) {
   Json json{{"v", 1}, {"outcome", to_text(reply.outcome)}};
+std::string range_head_api(const Reply& reply, const Handler& handler) {
+  std::string out = encode_api_reply(reply, handler);
+  out.pop_back();
+  return out + ",\"type\":\"range\"";
+}
+
+std::string range_row_api(KeyValue& kv) { return dumped(json_of(kv)); }
+
+std::string range_tail_api(bool more, std::int64_t count) {
+  return ",\"more\":" + std::string(more ? "true" : "false") +
+         ",\"count\":" + std::to_string(count) + '}';
+}
+
   if (reply.reason != Reason::kNone) json["reason"] = to_text(reply.reason);
   if (!reply.detail.empty()) {
     json["detail"] = reply.detail;

@@ -155,6 +155,12 @@ const Row& row(Reason reason) {
 
 }  // namespace
 
+CallEnd end_of(const Refusal& why) {
+  const GrpcStatus status = grpc_status_of(Outcome::kFailed, why.reason);
+  return {status.code, status.text.empty() ? why.detail : std::string(status.text), why.reason,
+          why.detail};
+}
+
 GrpcStatus grpc_status_of(Outcome outcome, Reason reason) {
   switch (outcome) {
     case Outcome::kOk:

@@ -48,6 +48,9 @@ struct CallEnd {
   std::string detail = {};  // ours, beside etcd's text
 };
 
+// Of a stream that was refused late.
+CallEnd end_of(const Refusal& why);
+
 // An unknown outcome is Unavailable "etcdserver: request timed out..." whatever the reason: the one
 // answer every etcd client already treats as "may have happened".
 GrpcStatus grpc_status_of(Outcome outcome, Reason reason);

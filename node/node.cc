@@ -112,6 +112,7 @@ void Node::Parts::make_machine() {
   with.engine.token_ttl = config.token_ttl;
   with.engine.seed = entropy();
   with.engine.base_failed = stop_at_once;
+  with.engine.wants_turn = [this] { loop.defer([] {}); };
   for (const ConfiguredMember& member : config.members) {
     with.engine.members.push_back(
         {member.id, member.name, node::to_text(normal(member.peer)), member.client_urls});

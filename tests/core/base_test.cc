@@ -264,6 +264,29 @@ TEST_CASE("lmdb base: the bytes it reports are those it uses, not the address sp
   CHECK(one.base->bytes_used() < 4 * kValues * kValueBytes);
 }
 
+TEST_CASE("lmdb base: what was read leaves memory when let go, and is read again all the same") {
+  OfLmdb one;
+  std::vector<Change> changes;
+  for (int i = 1000; i < 3000; ++i) {
+    changes.push_back(put(Space::kHistory, std::to_string(i), std::string(8000, 'v')));
+  }
+  REQUIRE(one.base->commit(changes).has_value());
+  const auto of_files = [] {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("RssFile:")) return std::stoull(line.substr(8));
+    }
+    return 0ull;
+  };
+  constexpr std::size_t kMost = 12'000;  // of the 16,000 kB, some of which may be there before
+  const auto rows = scanned(*one.base, Space::kHistory, "", "");
+  const auto read = of_files();
+  one.base->let_go();
+  CHECK(of_files() + kMost < read);
+  CHECK(scanned(*one.base, Space::kHistory, "", "") == rows);
+  CHECK(of_files() + 2000 > read);
+}
+
 TEST_CASE("lmdb base: a map that is full refuses the commit and keeps the last one") {
   const test::TempDir directory;
   const auto base = *open_lmdb_base(directory.path(), 1 << 20);

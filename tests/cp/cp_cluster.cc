@@ -191,6 +191,8 @@ void CpCluster::start(int n) {
   config.checkpoint_table_bytes = options_.checkpoint_table_bytes;
   config.log_window_bytes = options_.log_window_bytes;
   config.sweep_changes = options_.sweep_changes;
+  config.range_slice_keys = options_.range_slice_keys;
+  config.wants_turn = [this] { ++turns_wanted; };
   config.auto_compaction = options_.auto_compaction;
   if (n == 1) config.quota_bytes = options_.quota_bytes;
   config.seed = options_.seed;
@@ -307,12 +309,16 @@ void CpCluster::cut(std::set<int> side) { side_ = std::move(side); }
 std::shared_ptr<std::optional<Reply>> CpCluster::submit(int n, RequestBody body,
                                                         std::string request_id, Micros timeout,
                                                         Caller caller) {
-  auto place = std::make_shared<std::optional<Reply>>();
   Request request;
   request.body = std::move(body);
   request.request_id = std::move(request_id);
   request.timeout = timeout;
   request.caller = std::move(caller);
+  return submit(n, std::move(request));
+}
+
+std::shared_ptr<std::optional<Reply>> CpCluster::submit(int n, Request request) {
+  auto place = std::make_shared<std::optional<Reply>>();
   auto shared = std::make_shared<Request>(std::move(request));
   nodes_.at(n)->calls.push_back([shared, place](cp::Engine& e) {
     e.submit(std::move(*shared), [place](Reply reply) {

@@ -73,6 +73,7 @@ class CpCluster {
     std::size_t checkpoint_table_bytes = kCheckpointTableBytes;
     std::size_t log_window_bytes = kLogWindowBytes;
     std::size_t sweep_changes = kSweepChanges;
+    std::size_t range_slice_keys = kRangeSliceKeys;
     CompactionRule auto_compaction = {};
     std::uint64_t quota_bytes = 0;  // of n1; the others have none
   };
@@ -113,6 +114,7 @@ class CpCluster {
   void rot(int n);  // while down: the last half of its log becomes unreadable
 
   // Submits and returns the place the reply will be put.
+  std::shared_ptr<std::optional<Reply>> submit(int n, Request request);
   std::shared_ptr<std::optional<Reply>> submit(int n, RequestBody body, std::string request_id = {},
                                                Micros timeout = 0, Caller caller = {});
   std::shared_ptr<std::optional<Reply>> put(int n, std::string key, std::string value);
@@ -125,6 +127,7 @@ class CpCluster {
   Micros now() const { return now_.monotonic; }
   // Time passes and nobody turns.
   void skip(Micros duration) { now_.monotonic += duration; }
+  int turns_wanted = 0;  // by any engine
   // Looks at, and may swallow, every message: return false to drop it.
   std::function<bool(int from, int to, const cp::Message&)> filter;
   // Messages held by a test and let go later.

@@ -48,6 +48,56 @@ TEST_CASE("mvcc: every read at every revision agrees with a store that copies ev
   }
 }
 
+TEST_CASE("mvcc: slices of any size put together are the range, whatever is written between them") {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    CAPTURE(seed);
+    Rng rng{seed};
+    Store store;
+    const auto write = [&] {
+      const std::string& key = kKeys[rng.below(std::size(kKeys))];
+      if (rng.chance(0.7)) {
+        store.put(key, std::to_string(rng.below(1000)));
+      } else {
+        store.erase({key, ""});
+      }
+    };
+    for (int i = 0; i < 60; ++i) write();
+    RangeRequest request;
+    do {
+      request.range = any_range(rng);
+    } while (request.range.end.empty());
+    if (rng.chance(0.5)) request.limit = 1 + static_cast<std::int64_t>(rng.below(6));
+    if (rng.chance(0.3)) request.min_mod_revision = 1 + static_cast<std::int64_t>(rng.below(40));
+    if (rng.chance(0.3))
+      request.max_create_revision = 20 + static_cast<std::int64_t>(rng.below(40));
+    request.keys_only = rng.chance(0.2);
+    request.count_only = rng.chance(0.2);
+    const std::uint64_t now = store.mvcc.revision().value;
+    request.revision = static_cast<std::int64_t>(rng.chance(0.5) ? now : 1 + rng.below(now));
+    const RangeResult whole = store.mvcc.range(request);
+    if (rng.chance(0.5)) request.revision = 0;
+    const RangeResult& want = request.revision > 0 ? whole : store.mvcc.range(request);
+
+    Mvcc::RangeWalk walk = store.mvcc.begin_range(request);
+    std::vector<KeyValue> got;
+    int slices = 0;
+    while (!walk.done) {
+      REQUIRE(++slices < 100);
+      const std::size_t keys = 1 + rng.below(4), bytes = 1 + rng.below(20);
+      const std::size_t before = got.size();
+      for (KeyValue& kv : store.mvcc.range_slice(request, walk, {keys, bytes})) {
+        got.push_back(std::move(kv));
+      }
+      CHECK(got.size() - before <= 2 * keys);
+      if (rng.chance(0.5)) write();
+      if (rng.chance(0.1)) store.checkpoint();
+    }
+    CHECK(got == want.kvs);
+    CHECK(walk.count == want.count);
+    CHECK(walk.more == want.more);
+  }
+}
+
 TEST_CASE("mvcc: two stores that do the same have the same digest, and others do not") {
   Store a, b, c;
   for (Store* store : {&a, &b, &c}) {

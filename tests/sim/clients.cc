@@ -1,9 +1,11 @@
 #include "tests/sim/clients.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/overloaded.h"
+#include "core/range_stream.h"
 
 namespace capstan::sim {
 
@@ -155,6 +157,48 @@ std::size_t Clients::ask(std::uint32_t client, int node, Request request, Micros
   return all_.size() - 1;
 }
 
+// A range whose answer comes in slices. It counts as one once the last is there.
+struct Clients::LongRead {
+  SimNode& node;
+  std::function<void(const Reply&)> settle;
+  Reply reply = {};
+  std::shared_ptr<RangeStream> slices = {};
+  RangeResult all = {};
+  bool rewound = false;
+};
+
+void Clients::take_slice(const std::shared_ptr<LongRead>& read) {
+  world_.after(world_.rng.ranges.between(20, 5'000), [this, read] {
+    if (!read->node.running() || read->slices == nullptr) return;
+    read->node.post([this, read](node::Machine&) {
+      if (read->slices == nullptr) return;
+      auto slice = read->slices->next();
+      if (!slice) return;  // more_ready comes
+      if (!*slice) {
+        counters_.add("long range refused on its way");
+        read->slices.reset();
+        read->reply.outcome = Outcome::kFailed;
+        read->reply.reason = slice->error().reason;
+        return read->settle(read->reply);
+      }
+      std::ranges::move((*slice)->kvs, std::back_inserter(read->all.kvs));
+      if (!(*slice)->last) return take_slice(read);
+      // Some measure it first, and read it again to send it.
+      if (!std::exchange(read->rewound, true) && world_.rng.ranges.chance(0.5)) {
+        read->all = {};
+        read->slices->rewind();
+        return take_slice(read);
+      }
+      counters_.add("long range read in slices");
+      read->all.more = (*slice)->more;
+      read->all.count = (*slice)->count;
+      read->slices.reset();
+      read->reply.body = std::move(read->all);
+      read->settle(read->reply);
+    });
+  });
+}
+
 void Clients::attempt(std::size_t operation, int node, Micros timeout, Done done) {
   Asked& asked = *all_[operation];
   ++asked.attempts;
@@ -171,16 +215,28 @@ void Clients::attempt(std::size_t operation, int node, Micros timeout, Done done
   };
   SimNode& target = *nodes_[static_cast<std::size_t>(node)];
   const Outcome if_lost = is_write(asked.request.body) ? Outcome::kUnknown : Outcome::kFailed;
-  world_.after(timeout, [settle, if_lost] { settle(lost(if_lost, Reason::kTimeout)); });
-  world_.after(world_.rng.workload.between(20, 200), [this, operation, &target, node, settle] {
+  auto read = std::make_shared<LongRead>(target, settle);
+  world_.after(timeout, [settle, if_lost, read] {
+    read->slices.reset();
+    settle(lost(if_lost, Reason::kTimeout));
+  });
+  world_.after(world_.rng.workload.between(20, 200), [this, operation, &target, node, read] {
+    const auto& settle = read->settle;
     if (!target.running()) return settle(lost(Outcome::kFailed, Reason::kUnreachable));
-    target.post([this, operation, node, settle](node::Machine& machine) {
+    target.post([this, operation, node, read](node::Machine& machine) {
       if (witness_) witness_(operation, node, machine);
       Request request = all_[operation]->request;
       request.caller = kRootUser;
-      machine.submit(std::move(request), [this, settle](Reply reply) {
+      request.more_ready = [this, weak = std::weak_ptr(read)] {
+        if (const auto still = weak.lock()) take_slice(still);
+      };
+      machine.submit(std::move(request), [this, read](Reply reply) {
+        if ((read->slices = std::exchange(reply.range, nullptr)) != nullptr) {
+          read->reply = std::move(reply);
+          return take_slice(read);
+        }
         world_.after(world_.rng.workload.between(20, 200),
-                     [settle, r = std::move(reply)] { settle(r); });
+                     [read, r = std::move(reply)] { read->settle(r); });
       });
     });
   });

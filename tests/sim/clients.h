@@ -59,6 +59,8 @@ class Clients {
   Request draw();
   std::int64_t draw_old_revision();
   void attempt(std::size_t operation, int node, Micros timeout, Done done);
+  struct LongRead;
+  void take_slice(const std::shared_ptr<LongRead>& read);
   void finish(std::size_t operation, const Reply& reply, Done done);
 
   World& world_;

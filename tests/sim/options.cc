@@ -145,6 +145,7 @@ std::string to_text(const Options& o) {
   number("sweep_changes", o.sweep_changes);
   number("compare_interval", o.compare_interval);
   number("auto_keep_for", o.auto_compaction.keep_for);
+  number("range_slice_keys", o.range_slice_keys);
   number("auto_keep_revisions", o.auto_compaction.keep_revisions);
   number("watchers", o.watchers);
   number("lease_holders", o.lease_holders);

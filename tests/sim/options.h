@@ -56,6 +56,7 @@ struct Options {
   std::size_t sync_slice_bytes = kSyncSliceBytes;
 
   std::size_t sweep_changes = kSweepChanges;
+  std::size_t range_slice_keys = kRangeSliceKeys;
   Micros compare_interval = kCompareInterval;
   CompactionRule auto_compaction;
 

@@ -71,6 +71,7 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   config.sync_slice_bytes = options_.sync_slice_bytes;
   config.watches = options_.watches;
   config.sweep_changes = options_.sweep_changes;
+  config.range_slice_keys = options_.range_slice_keys;
   config.compare_interval = options_.compare_interval;
   config.auto_compaction = options_.auto_compaction;
   config.seed = world_.rng.nodes.next();

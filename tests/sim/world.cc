@@ -77,7 +77,8 @@ Streams::Streams(std::uint64_t seed)
       leases(seed * 16 + 9),
       backups(seed * 16 + 10),
       auth(seed * 16 + 11),
-      outcomes(seed * 16 + 12) {}
+      outcomes(seed * 16 + 12),
+      ranges(seed * 16 + 13) {}
 
 void World::at(Micros when, Event event) {
   queue_.push_back({std::max(when, now_), scheduled_++, std::move(event)});

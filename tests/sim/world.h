@@ -49,7 +49,8 @@ std::string to_text(const Note& note);
 
 struct Streams {
   explicit Streams(std::uint64_t seed);
-  Rng options, network, disk, clock, workload, faults, nodes, watchers, leases, backups, auth, outcomes;
+  Rng options, network, disk, clock, workload, faults, nodes, watchers, leases, backups, auth,
+      outcomes, ranges;
 };
 
 class World {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/key_range.h"
+#include "core/range_stream.h"
 
 namespace capstan::test {
 
@@ -21,7 +22,45 @@ bool within(const KeyRange& range, const std::string& key) {
   return key >= range.key && key < range.end;
 }
 
+class FakeRange final : public RangeStream {
+ public:
+  FakeRange(FakeHandler& handler, RangeResult whole, std::function<void()> ready)
+      : handler_(handler), whole_(std::move(whole)), ready_(std::move(ready)) {}
+
+  std::optional<std::expected<Slice, Refusal>> next() override {
+    if (std::exchange(waits_, !waits_)) {
+      handler_.wait(ready_);
+      return std::nullopt;
+    }
+    if (handler_.slices_left-- == 0) {
+      return std::unexpected(Refusal{Reason::kCompacted, "refused: it went away"});
+    }
+    Slice slice;
+    for (std::size_t i = 0; i < handler_.range_slice && at_ < whole_.kvs.size(); ++i) {
+      slice.kvs.push_back(whole_.kvs[at_++]);
+    }
+    slice.last = at_ == whole_.kvs.size();
+    slice.more = whole_.more;
+    slice.count = whole_.count;
+    return slice;
+  }
+  void rewind() override { at_ = 0; }
+
+ private:
+  FakeHandler& handler_;
+  const RangeResult whole_;
+  const std::function<void()> ready_;
+  std::size_t at_ = 0;
+  bool waits_ = false;
+};
+
 }  // namespace
+
+bool FakeHandler::go_on() {
+  const auto waiting = std::exchange(to_go_on_, {});
+  for (const auto& ready : waiting) ready();
+  return !waiting.empty();
+}
 
 void FakeHandler::handle(Request request, Answer answer) {
   ++handled;
@@ -226,6 +265,11 @@ Reply FakeHandler::reply_to(const Request& request) {
   } else {
     std::visit([&reply](auto&& result) { reply.body = std::forward<decltype(result)>(result); },
                run(op).result);
+  }
+  auto* range = std::get_if<RangeResult>(&reply.body);
+  if (range != nullptr && range_slice > 0 && request.more_ready) {
+    reply.range = std::make_shared<FakeRange>(*this, std::move(*range), request.more_ready);
+    reply.body = std::monostate{};
   }
   return reply;
 }

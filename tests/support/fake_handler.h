@@ -23,6 +23,12 @@ class FakeHandler final : public net::Handler {
   bool lab_allowed = true;
   Mode mode = Mode::kCp;
 
+  // Keys in a slice of a long range; 0: there are none. Every other time there is nothing now,
+  // until go_on(). `slices_left`: so many slices, and then a refusal.
+  std::size_t range_slice = 0;
+  std::size_t slices_left = SIZE_MAX;
+  bool go_on();  // false: nobody waits
+
   // What was asked, newest last; kept only while `keep_requests`.
   bool keep_requests = true;
   std::vector<Request> requests;
@@ -47,6 +53,7 @@ class FakeHandler final : public net::Handler {
   Reply ask(RequestBody body);
 
   void answer_waiting();
+  void wait(std::function<void()> ready) { to_go_on_.push_back(std::move(ready)); }
   std::size_t waiting() const { return waiting_.size(); }
   std::uint64_t revision() const { return revision_; }
   std::size_t keys() const { return map_.size(); }
@@ -65,6 +72,7 @@ class FakeHandler final : public net::Handler {
   std::uint64_t writes_ = 0;
   std::vector<std::pair<Request, Answer>> waiting_;
   std::vector<net::LabFault> faults_;
+  std::vector<std::function<void()>> to_go_on_;
 };
 
 }  // namespace capstan::test
