@@ -432,6 +432,8 @@ struct StatusResult {
   bool divergence_alarm = false;            // equal history (AP: equal vectors), different contents
   std::uint64_t sync_bytes_in = 0, sync_bytes_out = 0;          // AP level 1: whole messages
   std::uint64_t sync_ident_bytes = 0, sync_payload_bytes = 0;   // finding out; key + value bytes sent
+  Micros commit_stall = 0;                  // CP leader: age of the oldest entry that is not committed
+  Micros disk_stall = 0;                    // CP: since the log's disk answered last, while it should
   std::vector<std::string> errors;          // alarms and notes, as sentences
 };
 struct MembersResult {
@@ -492,9 +494,9 @@ struct Reply {
   int replicas_have = 0, replicas_all = 0;  // writes: known to hold it at the time of the reply, of
   Micros age_at_least = -1;  // serializable reads without a leader: at least this old; -1: current
   ReplyBody body;
+  std::shared_ptr<RangeStream> range = {};  // in place of a body: what is too long to be held
 };
 
-  std::shared_ptr<RangeStream> range = {};  // in place of a body: what is too long to be held
 using Answer = std::move_only_function<void(Reply)>;
 
 // The id of a lease or member as etcd's tools write it, 16 hex digits; fewer are read, too.

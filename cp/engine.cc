@@ -133,6 +133,7 @@ void Engine::State::tick() {
   sweep();
   look_after_members();
   maybe_checkpoint();
+  watch_grey();
   finish_stop();
 }
 
@@ -313,6 +314,10 @@ void Engine::State::describe(StatusResult& status) const {
   } else if (lost_since >= 0) {
     status.errors.push_back(no_quorum_text());
   }
+  if (const auto trouble = own_trouble()) status.errors.push_back(*trouble);
+  std::ranges::move(peer_troubles(), std::back_inserter(status.errors));
+  status.commit_stall = commit_stall();
+  status.disk_stall = disk_stall();
   if (raft->standing() == Standing::kImpaired) {
     status.errors.push_back(config.name +
                             " lost part of its log and is being restored; it does not vote yet");
@@ -367,6 +372,7 @@ void Engine::peer_connected(MemberId peer) {
   state_->connected.insert(peer);
   state_->raft->peer_connected(peer);
   state_->sender.send(peer, {state_->raft->term(), state_->raft->hello()});
+  state_->connected_while_stuck(peer);
   if (peer == state_->raft->leader()) state_->resend_forwards(true);
 }
 void Engine::peer_disconnected(MemberId peer) {
@@ -376,6 +382,8 @@ void Engine::peer_disconnected(MemberId peer) {
 void Engine::end_turn() { state_->end_turn(); }
 void Engine::describe(StatusResult& status) const { state_->describe(status); }
 bool Engine::ready() const { return state_->ready(); }
+std::optional<std::string> Engine::trouble() const { return state_->own_trouble(); }
+Micros Engine::disk_stall() const { return state_->disk_stall(); }
 
 void Engine::stop(std::move_only_function<void()> done) {
   state_->stopping = true;

@@ -50,6 +50,9 @@ class Engine final : public capstan::Engine {
   void end_turn() override;
   void describe(StatusResult& status) const override;
   bool ready() const override;
+  // Why nothing goes on here although others are heard, as a sentence; nullopt: it does.
+  std::optional<std::string> trouble() const;
+  Micros disk_stall() const;  // for how long the disk has not answered; 0: nothing waits for it
   void stop(std::move_only_function<void()> done) override;
 
   // For oracles and tests. The digest covers every change of the state since revision 1, in order,

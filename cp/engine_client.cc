@@ -356,6 +356,7 @@ void Engine::State::apply(const Entry& entry) {
 
 void Engine::State::answer_write(const Applied& applied_write, Index index) {
   if (applied_write.id.actor != actor) return;
+  writes_wait_since = -1;
   const auto at = writes.find(applied_write.id.sequence.value);
   if (at == writes.end()) return;  // its client was told `unknown` before
   Write write = std::move(at->second);

@@ -22,6 +22,7 @@
 #include "cp/auto_compaction.h"
 #include "cp/command.h"
 #include "cp/engine.h"
+#include "cp/log_ages.h"
 #include "cp/snapshot.h"
 #include "cp/state_compare.h"
 #include "cp/state_machine.h"
@@ -137,6 +138,26 @@ struct Engine::State {
   std::unique_ptr<BackupStream> open_backup(const Caller& caller, std::function<void()> ready);
   void look_after_backup();
 
+  // ---- engine_range.cc
+  class LongRange;
+  std::optional<Refusal> read_range(const Read& read, Reply& out);
+  bool may_read_slice(LongRange& range);
+  void wake_range();
+  bool ranges_need(Revision target);
+
+  // ---- engine_grey.cc
+  void watch_grey();
+  Micros commit_stall() const;  // leader: of the oldest entry that is not committed
+  Micros disk_stall() const;    // since the disk answered last, while it should
+  Micros write_stall() const;
+  void watch_writes();
+  std::string heard_lately() const;
+  std::optional<std::string> own_trouble() const;
+  std::vector<std::string> peer_troubles() const;
+  void hand_over_if_stuck();
+  void hand_over_to(MemberId member);
+  void connected_while_stuck(MemberId peer);
+
   // ---- engine_transfer.cc
   void move_leader(const MoveLeaderRequest& request, Answer answer);
   void look_after_move();
@@ -201,6 +222,7 @@ struct Engine::State {
     RequestBody body;  // a range, a read-only transaction, a question about leases, users, ...
     Caller caller;
     Answer answer;
+    std::function<void()> more_ready;  // Request's
     Micros since = 0;
     Micros deadline = 0;
   };
@@ -222,7 +244,6 @@ struct Engine::State {
   Sender& sender;
   Table table;
   StateMachine machine;
-    std::function<void()> more_ready;  // Request's
   std::shared_ptr<char> life = std::make_shared<char>();
   std::optional<Raft> raft;
   Rng rng;
@@ -296,6 +317,27 @@ struct Engine::State {
   bool installing = false;
 
   Backup* backup = nullptr;  // the one there is; its client's
+
+  // Long ranges; their clients'.
+  std::vector<LongRange*> ranges;
+  std::vector<LongRange*> ranges_waiting;  // for a slice, longest first
+  LongRange* range_woken = nullptr;        // has not come for its slice yet
+  bool slice_read_in_turn = false;
+  std::uint64_t slices_read = 0;
+
+  // Grey failures.
+  LogAges ages;                  // leader
+  Micros disk_waits_since = -1;  // -1: everything was answered
+  WriteNumber disk_answered = 0;
+  Micros writes_wait_since = -1;  // since then nothing of ours has come back; -1: nothing waits
+  Micros writes_open_at = 0;      // last
+  Micros trouble_said_at = -1;
+  struct HandOver {
+    Micros next = 0;    // try
+    Micros until = -1;  // of a series of tries; -1: none is on
+    Micros quiet = 0;   // after the next series
+    MemberId to;        // of this series
+  } hand_over;
 
   StateCompare compare;
   std::set<MemberId> state_alarms;  // said already

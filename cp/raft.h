@@ -178,6 +178,9 @@ class Raft {
   // Leader: hands the office to `to`, or to the most caught-up voter, refusing proposals meanwhile;
   // gives up after an election timeout. False: nobody who could take it is heard. [Diss §3.10]
   bool transfer_leadership(MemberId to = {});
+  // Leader: has `to` (0: the voter heard that has most of the log) campaign at once, and leads on
+  // until somebody wins. For a leader that gets nothing committed. Returns who was told; 0: nobody.
+  MemberId tell_to_campaign(MemberId to = {});
   bool transferring() const { return bool(transferee_); }
 
   // Snapshots; raft_snapshot.cc. The state sent to `peer` ends at `last`.

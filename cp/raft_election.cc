@@ -188,6 +188,25 @@ bool Raft::transfer_leadership(MemberId to) {
   return bool(transferee_);
 }
 
+MemberId Raft::tell_to_campaign(MemberId to) {
+  if (!is_leader() || transferee_) return {};
+  const auto may = [this](const auto& row) {
+    return row.second.counts && std::ranges::binary_search(config().voters, row.first);
+  };
+  if (!to) {
+    Index most;
+    for (const auto& row : progress_) {
+      if (!may(row) || !hears(row.first) || (to && row.second.match <= most)) continue;
+      to = row.first;
+      most = row.second.match;
+    }
+  }
+  const auto at = progress_.find(to);
+  if (at == progress_.end() || !may(*at)) return {};
+  send(to, TimeoutNow{});
+  return to;
+}
+
 void Raft::advance_transfer() {
   if (!transferee_ || timeout_now_sent_) return;
   if (progress_.at(transferee_).match != log_.last_index()) return;

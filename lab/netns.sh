@@ -27,37 +27,7 @@ failed=0
 # shellcheck source=lab/hosts.sh
 . "$(dirname "$0")/hosts.sh"
 
-capstan() { # host, command...: asks the node on that host, from that host
-  host=$1
-  shift
-  at "$host" "$program" "$@" --endpoints="$(address "$host")"
-}
-
-# ---- hosts --------------------------------------------------------------------------------------
-
-start_nodes() { # mode
-  for i in $hosts; do
-    # not through at(): the process id must be the node's own
-    ip netns exec "$prefix-$i" "$program" serve --mode="$1" --name="n$i" --listen="$(address "$i")" \
-      --join=n1=10.77.0.1,n2=10.77.0.2,n3=10.77.0.3 --data-dir="$work/$1-n$i" \
-      --wal-segment-bytes=4MiB >"$work/$1-n$i.log" 2>&1 &
-    nodes="$nodes $!"
-  done
-  for i in $hosts; do
-    within 15000 grep -q ' ready: ' "$work/$1-n$i.log" && continue
-    say "n$i did not start:"
-    tail -n 5 "$work/$1-n$i.log"
-    return 1
-  done
-}
-
 # ---- the exercise -------------------------------------------------------------------------------
-
-check() { # what must hold, then yes or no
-  [ "$2" = yes ] || failed=1
-  printf '  %-66s %s\n' "$1" "$2"
-}
-told() { printf '  %-66s %s\n' "$1" "$2"; }
 
 reads() { # host, key, value
   [ "$(capstan "$1" get "$2" 2>/dev/null)" = "$3" ]
@@ -67,13 +37,6 @@ all_read() { # key, value
 }
 all_agree() { # key: sets `value`
   value=$(capstan 1 get "$1" 2>/dev/null) && [ -n "$value" ] && all_read "$1" "$value"
-}
-leads() { # host
-  capstan "$1" status --json 2>/dev/null | tr -d ' \n' | grep -q "\"name\":\"n$1\"[^{}]*\"role\":\"leader\""
-}
-find_leader() { # sets `alone`
-  for alone in $hosts; do leads "$alone" && return; done
-  return 1
 }
 
 reaches_nobody() { # host

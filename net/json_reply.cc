@@ -209,6 +209,8 @@ void put(Json& to, const StatusResult& s) {
                   {"sync_bytes_out", s.sync_bytes_out},
                   {"sync_ident_bytes", s.sync_ident_bytes},
                   {"sync_payload_bytes", s.sync_payload_bytes},
+                  {"commit_stall_micros", s.commit_stall},
+                  {"disk_stall_micros", s.disk_stall},
                   {"errors", s.errors}};
 }
 
@@ -278,8 +280,6 @@ std::string encode_api_reply(const Reply& reply, const Handler& handler) {
   return dumped(json);
 }
 
-std::string encode_api_lab(const LabReply& reply) {
-  Json json{{"v", 1}, {"outcome", to_text(reply.outcome)}};
 std::string range_head_api(const Reply& reply, const Handler& handler) {
   std::string out = encode_api_reply(reply, handler);
   out.pop_back();
@@ -293,6 +293,8 @@ std::string range_tail_api(bool more, std::int64_t count) {
          ",\"count\":" + std::to_string(count) + '}';
 }
 
+std::string encode_api_lab(const LabReply& reply) {
+  Json json{{"v", 1}, {"outcome", to_text(reply.outcome)}};
   if (reply.reason != Reason::kNone) json["reason"] = to_text(reply.reason);
   if (!reply.detail.empty()) {
     json["detail"] = reply.detail;

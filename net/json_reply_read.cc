@@ -156,6 +156,8 @@ StatusResult status_of(const Json& json) {
   from.take("sync_bytes_out", s.sync_bytes_out);
   from.take("sync_ident_bytes", s.sync_ident_bytes);
   from.take("sync_payload_bytes", s.sync_payload_bytes);
+  from.take("commit_stall_micros", s.commit_stall);
+  from.take("disk_stall_micros", s.disk_stall);
   from.take("errors", s.errors);
   return s;
 }

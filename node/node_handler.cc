@@ -12,6 +12,8 @@ namespace capstan::node {
 namespace {
 
 constexpr Micros kReminderInterval = 30 * kSecond;
+// A disk that has not answered for this long will not do so for this process.
+constexpr Micros kDeadDisk = 30 * kSecond;
 
 }  // namespace
 
@@ -144,8 +146,16 @@ net::Health Node::Parts::health() {
   const bool room = disk->writes_allowed();
   const bool space = room && !raised(AlarmType::kNoSpace);
   const bool sound = !raised(AlarmType::kCorrupt);
-  health.ready = ready && space && sound;
+  const std::optional<std::string> trouble =
+      consistent != nullptr ? consistent->trouble() : std::nullopt;
+  health.ready = ready && space && sound && !trouble;
+  health.live = consistent == nullptr || consistent->disk_stall() < kDeadDisk;
   health.checks.push_back({"loop", true, ""});
+  health.checks.push_back(
+      {"disk", health.live,
+       health.live ? ""
+                   : "the disk has not answered for " + seconds_text(consistent->disk_stall())});
+  health.checks.push_back({"progress", !trouble, trouble.value_or("")});
   health.checks.push_back(
       {config.mode == Mode::kCp ? "quorum" : "open", ready,
        ready ? "" : config.name + " cannot commit a write now; see /api/v1/status"});

@@ -104,6 +104,10 @@ void cp_metrics(MetricsText& out, const StatusResult& status, Micros minority) {
   out.gauge("capstan_applied_index", "Last applied entry.", "", number(status.applied));
   out.gauge("capstan_log_unapplied", "Entries held and not yet applied.", "",
             number(status.index - std::min(status.index, status.applied)));
+  out.gauge("capstan_commit_stall_seconds", "Age of the oldest entry that is not committed.", "",
+            seconds(status.commit_stall));
+  out.gauge("capstan_disk_stall_seconds", "Since the log's disk answered last, while it should.",
+            "", seconds(status.disk_stall));
   out.counter("capstan_minority_seconds_total", "Time without a quorum.", "", seconds(minority));
   for (const PeerStatus& peer : status.peers) {
     if (peer.self) continue;

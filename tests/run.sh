@@ -110,6 +110,7 @@ release() {
   suite 'sim 1,000 CP' verdict "$here/build/tests/sim" --mode=cp --seed=1 --count=1000 --jobs="$jobs"
   suite 'sim 20,000 AP' verdict "$here/build/tests/sim" --mode=ap --seed=1 --count=20000 --jobs="$jobs"
   suite 'kernel firewall' verdict sh "$here/lab/netns.sh" "$here/build/capstan"
+  suite 'grey failures' verdict sh "$here/lab/grey.sh" "$here/build/capstan"
   suite 'the exercise' sh "$here/lab/exercise.sh" "$here/build/capstan" check "$here/docs/exercise.md"
 }
 

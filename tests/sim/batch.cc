@@ -199,6 +199,8 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                        "newcomers at the end",
                                        "backup read back",
                                        "backup given up",
+                                       "long range read in slices",
+                                       "lost in a hole",
                                        "outcomes told: applied",
                                        "outcomes told: not applied",
                                        "users and roles changed",

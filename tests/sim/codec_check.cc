@@ -5,6 +5,12 @@
 
 namespace capstan::sim {
 
+std::size_t bytes_of(const node::PeerMessage& message) {
+  const auto* cp = std::get_if<cp::Message>(&message);
+  return cp != nullptr ? net::encode(*cp).size()
+                       : net::encode(std::get<ap::Message>(message)).size();
+}
+
 Result<node::PeerMessage> through_bytes(const node::PeerMessage& message) {
   if (const auto* cp = std::get_if<cp::Message>(&message)) {
     Result<cp::Message> again = net::decode_cp(net::encode(*cp));

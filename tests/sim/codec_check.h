@@ -10,6 +10,8 @@ namespace capstan::sim {
 
 Result<node::PeerMessage> through_bytes(const node::PeerMessage& message);
 
+std::size_t bytes_of(const node::PeerMessage& message);
+
 // A short name of the message's kind, for the trace.
 const char* describe_message(const node::PeerMessage& message);
 

@@ -35,6 +35,7 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   if (options.wipe) kinds_.emplace_back("wiped disk", [this] { strike_damage("wipe"); });
   if (options.rot) kinds_.emplace_back("rotten log", [this] { strike_damage("rot"); });
   offer(options.backup, "restored backup", &Faults::strike_backup);
+  offer(options.hole, "hole", &Faults::strike_hole);
   offer(options.moves, "leader moved", &Faults::strike_move);
   offer(options.alarms, "alarm", &Faults::strike_alarm);
   // Often, since each must find the one before ended.
@@ -223,6 +224,11 @@ void Faults::strike_bridge() {
   }
   counters_.add("bridge");
   lift_later(cut(sides, "bridge"), some(50 * kMillisecond, 3 * kSecond));
+}
+
+void Faults::strike_hole() {
+  net_.open_hole(pick(), world_.now() + some(500 * kMillisecond, 6 * kSecond),
+                 world_.rng.faults.chance(0.5));
 }
 
 void Faults::strike_flap() {

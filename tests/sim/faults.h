@@ -59,6 +59,7 @@ class Faults {
   void strike_isolate();
   void strike_bridge();
   void strike_flap();
+  void strike_hole();
   void flap(const std::vector<std::vector<int>>& sides, int times);
   void strike_pause();
   void strike_slow_process();

@@ -101,6 +101,8 @@ Options draw_options(Mode mode, Rng& rng) {
     }
     o.backups = rng.chance(0.3);
     o.auth = rng.chance(0.25);
+    if (rng.chance(0.5)) o.range_slice_keys = 1 + rng.below(4);
+    o.hole = rng.chance(0.25);
   }
   return o;
 }
@@ -143,9 +145,9 @@ std::string to_text(const Options& o) {
   number("sync_list_keys", o.sync_list_keys);
   number("sync_slice_bytes", o.sync_slice_bytes);
   number("sweep_changes", o.sweep_changes);
+  number("range_slice_keys", o.range_slice_keys);
   number("compare_interval", o.compare_interval);
   number("auto_keep_for", o.auto_compaction.keep_for);
-  number("range_slice_keys", o.range_slice_keys);
   number("auto_keep_revisions", o.auto_compaction.keep_revisions);
   number("watchers", o.watchers);
   number("lease_holders", o.lease_holders);
@@ -182,6 +184,7 @@ std::string to_text(const Options& o) {
   flag("backups", o.backups);
   flag("auth", o.auth);
   flag("no_space", o.no_space);
+  flag("hole", o.hole);
   return text;
 }
 

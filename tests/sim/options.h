@@ -82,6 +82,7 @@ struct Options {
   bool pause = false, slow_process = false, clock = false, stall = false, dying = false;
   bool restart = false;
   bool sync_error = false, no_space = false;
+  bool hole = false;  // CP
 
   double tick_drift = 0;  // of each node's ticks, at most this share fast or slow
 };

@@ -81,7 +81,9 @@ void SimNet::dial(int a, int b) {
 
 void SimNet::started(int node) {
   End& end = ends_[static_cast<std::size_t>(node)];
-  end = {.alive = true, .paused = false, .life = end.life + 1, .member = end.member};
+  end.alive = true;
+  end.paused = false;
+  ++end.life;
   for (int peer = 0; peer < static_cast<int>(ports_.size()); ++peer) {
     if (peer != node) look(node, peer);
   }
@@ -135,7 +137,33 @@ void SimNet::unblock(int from, int to) {
   look(from, to);
 }
 
+void SimNet::open_hole(int node, Micros until, bool breaks) {
+  End& end = ends_[static_cast<std::size_t>(node)];
+  end.hole_until = until;
+  end.hole_breaks = breaks;
+}
+
+bool SimNet::lost_in_hole(int from, int to, const node::PeerMessage& message) {
+  Way& w = way(from, to);
+  const std::uint64_t connection = link(from, to).connection;
+  if (w.stuck == connection) return true;
+  const End& a = ends_[static_cast<std::size_t>(from)];
+  const End& b = ends_[static_cast<std::size_t>(to)];
+  const bool hole = world_.now() < std::max(a.hole_until, b.hole_until);
+  if (!hole || bytes_of(message) <= kHoleBytes) return false;
+  counters_.add("lost in a hole");
+  const bool breaks = (world_.now() < a.hole_until && a.hole_breaks) ||
+                      (world_.now() < b.hole_until && b.hole_breaks);
+  if (!breaks) return true;
+  w.stuck = connection;
+  world_.after(kElectionTimeout, [this, from, to, connection] {
+    if (link(from, to).up && link(from, to).connection == connection) close(from, to);
+  });
+  return true;
+}
+
 void SimNet::calm() {
+  for (End& end : ends_) end.hole_until = 0;
   options_.slow = options_.loss = options_.duplicates = options_.replays = 0;
   options_.late = false;
   options_.ordered = true;
@@ -156,6 +184,10 @@ void SimNet::send(int from, int to, node::PeerMessage message) {
   }
   if (blocked(from, to)) {
     counters_.add("cut swallowed");
+    world_.note(Kind::kDrop, a, b);
+    return;
+  }
+  if (lost_in_hole(from, to, message)) {
     world_.note(Kind::kDrop, a, b);
     return;
   }

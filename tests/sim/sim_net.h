@@ -7,6 +7,9 @@
 //            the schedule says `late`, arrives all the same long after; a replayed one arrives a
 //            second time, whatever has become of its connection, as long as the receiver lives
 //   block    one direction of one pair swallows everything; blocks of several faults overlap
+//   hole     around a node what is larger than kHoleBytes is lost, and, where the fault says so, with
+//            it all that is sent behind it until the connection has been silent for E and is made
+//            anew, as TCP has it
 #pragma once
 
 #include <vector>
@@ -45,7 +48,9 @@ class SimNet {
   void unblock(int from, int to);
   bool blocked(int from, int to) const { return way(from, to).blocks > 0; }
   bool linked(int a, int b) const { return link(a, b).up; }
-  // No more loss, delay or duplicates; blocks are lifted by whoever set them.
+  static constexpr std::size_t kHoleBytes = 600;
+  void open_hole(int node, Micros until, bool breaks);
+  // No more loss, delay, duplicates or holes; blocks are lifted by whoever set them.
   void calm();
 
   // Chances for a test that wants an exact world.
@@ -66,12 +71,15 @@ class SimNet {
   struct Way {
     int blocks = 0;
     Micros last_arrival = 0;
+    std::uint64_t stuck = 0;  // the connection in which something large was lost
   };
   struct End {
     bool alive = false;
     bool paused = false;
     std::uint64_t life = 0;    // counts starts
     std::uint64_t member = 0;  // counts renewals
+    Micros hole_until = 0;     // around it
+    bool hole_breaks = false;
   };
 
   std::size_t pair(int a, int b) const;
@@ -81,6 +89,7 @@ class SimNet {
   const Way& way(int from, int to) const { return ways_[pair(from, to)]; }
 
   bool audible(int a, int b) const;
+  bool lost_in_hole(int from, int to, const node::PeerMessage& message);
   void look(int a, int b);
   void watch_silence(int a, int b);
   void dial(int a, int b);

@@ -200,6 +200,49 @@ TEST_CASE(
   CHECK(gaps[gaps.size() / 2] <= 300 * kMillisecond);
 }
 
+TEST_CASE("cp: a leader in a hole for large packets is replaced, others write again within 5 s") {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    for (const bool breaks : {false, true}) {
+      CAPTURE(seed);
+      CAPTURE(breaks);
+      Story story(seed, Mode::kCp, seed % 2 == 0 ? 3 : 5);
+      story.elect();
+      const int leader = story.leader();
+      story.cluster.net->open_hole(leader, story.now() + 60 * kSecond, breaks);
+      const Micros hole = story.now();
+      Request large;
+      large.body = PutRequest{.key = "large", .value = std::string(8'192, 'x')};
+      story.cluster.clients.ask(kWriter, leader, std::move(large), 5 * kSecond);
+      story.run_for(100 * kMillisecond);
+      for (const int node : story.all_but(leader)) story.keep_writing(node);
+      story.run_for(20 * kSecond);
+      const Micros again = story.next_success(story.all_but(leader)[0], hole);
+      CHECK(again - hole <= 5 * kSecond);
+      CHECK(story.leader() != leader);
+      CHECK(story.longest_stall(story.all_but(leader), hole + 5 * kSecond, story.now()) <= kSecond);
+      CHECK_FALSE(story.cluster.world.failed());
+    }
+  }
+}
+
+TEST_CASE("cp: a leader whose disk hangs hands over, and no write waits long for it") {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    CAPTURE(seed);
+    Story story(seed, Mode::kCp, 3);
+    story.elect();
+    const int leader = story.leader();
+    for (const int node : story.all_but(leader)) story.keep_writing(node);
+    story.run_for(200 * kMillisecond);
+    const Micros hung = story.now();
+    story.cluster.node(leader).disk()->stall(hung + 60 * kSecond);
+    story.run_for(5 * kSecond);
+    CHECK(story.leader() >= 0);
+    CHECK(story.leader() != leader);
+    CHECK(story.longest_stall(story.all_but(leader), hung, story.now()) <= kSecond);
+    CHECK_FALSE(story.cluster.world.failed());
+  }
+}
+
 // A member that was handed the office in a term of its own, and whose requests for votes were lost:
 // nobody leads that term, and the old leader is deposed by it alone.
 TEST_CASE(
