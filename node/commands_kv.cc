@@ -1,9 +1,12 @@
 // capstan put, get, del, compact.
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "net/json_text.h"
 #include "node/cli.h"
@@ -98,6 +101,18 @@ std::string shown(const Cli& cli, const KeyValue& kv, bool with_key) {
   return text(kv.key) + "\t" + text(kv.value);
 }
 
+// Keys asked for at a time where many may come.
+constexpr std::int64_t kPageKeys = 1000;
+
+void say_details(Cli& cli, const ApiAnswer& answer, const std::vector<KeyValue>& kvs) {
+  for (const KeyValue& kv : kvs) {
+    cli.talk(printable(kv.key) + ": created at " + std::to_string(kv.create_revision.value) +
+             ", changed at " + std::to_string(kv.mod_revision.value) + ", version " +
+             std::to_string(kv.version));
+  }
+  cli.talk("answered by " + to_text(answer.at) + " in " + duration_text(answer.took));
+}
+
 }  // namespace
 
 int put_command(Args args) {
@@ -159,39 +174,49 @@ int get_command(Args args) {
   }
   RangeRequest range;
   range.range = range_of(*cli);
-  range.limit = cli->flags().number("limit");
   range.revision = cli->flags().number("rev");
   range.serializable = cli->flags().on("stale");
   range.keys_only = cli->flags().on("keys-only");
-  int exit = kExitDone;
-  const auto answer = cli->ask(range, &exit);
-  if (!answer) return exit;
-  const Reply& reply = answer->reply;
-  if (reply.outcome == Outcome::kFailed || reply.outcome == Outcome::kUnknown) {
-    return cli->refuse(*answer, true);
-  }
-  const auto* result = std::get_if<RangeResult>(&reply.body);
-  const bool found = result != nullptr && !result->kvs.empty();
-  if (cli->json()) {
-    cli->print(answer->json);
-  } else {
-    std::string out;
-    if (found) {
-      for (const KeyValue& kv : result->kvs) out += shown(*cli, kv, prefix) + "\n";
-      cli->print(out);
-      if (result->more) cli->talk("(more keys follow; raise --limit)");
+  // JSON is one document; lines come page by page, all of the first one's revision.
+  const std::int64_t limit = cli->flags().number("limit");
+  const bool paged = prefix && !cli->json();
+  std::int64_t left = limit > 0 ? limit : INT64_MAX;
+  bool found = false, more = true;
+  for (bool first = true; more && left > 0; first = false) {
+    range.limit = paged ? std::min(left, kPageKeys) : limit;
+    int exit = kExitDone;
+    const auto answer = cli->ask(range, &exit);
+    if (!answer) return exit;
+    const Reply& reply = answer->reply;
+    if (reply.outcome == Outcome::kFailed || reply.outcome == Outcome::kUnknown) {
+      return cli->refuse(*answer, true);
     }
-    if (!cli->quiet() && !cli->plain()) {
+    const auto* result = std::get_if<RangeResult>(&reply.body);
+    const std::vector<KeyValue> none;
+    const std::vector<KeyValue>& kvs = result != nullptr ? result->kvs : none;
+    found = found || !kvs.empty();
+    more = paged && result != nullptr && result->more && !kvs.empty();
+    left -= static_cast<std::int64_t>(kvs.size());
+    if (cli->json()) {
+      cli->print(answer->json);
+      break;
+    }
+    std::string out;
+    for (const KeyValue& kv : kvs) out += shown(*cli, kv, prefix) + "\n";
+    if (!out.empty()) cli->print(out);
+    if (result != nullptr && result->more && (!more || left == 0)) {
+      cli->talk("(more keys follow; raise --limit)");
+    }
+    if (first && !cli->quiet() && !cli->plain()) {
       const std::string note = view_note(*answer, found, alone_note(*cli, *answer));
       if (!note.empty()) cli->talk(note);
     }
-    if (cli->verbose() && found) {
-      for (const KeyValue& kv : result->kvs) {
-        cli->talk(printable(kv.key) + ": created at " + std::to_string(kv.create_revision.value) +
-                  ", changed at " + std::to_string(kv.mod_revision.value) + ", version " +
-                  std::to_string(kv.version));
-      }
-      cli->talk("answered by " + to_text(answer->at) + " in " + duration_text(answer->took));
+    if (cli->verbose() && !kvs.empty()) say_details(*cli, *answer, kvs);
+    if (!more) break;
+    range.range.key = kvs.back().key + '\0';
+    const bool has_history = reply.header.term.value > 0;  // CP
+    if (has_history && range.revision == 0) {
+      range.revision = static_cast<std::int64_t>(reply.header.revision.value);
     }
   }
   return found ? kExitDone : kExitNotFound;

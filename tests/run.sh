@@ -18,7 +18,9 @@ passed=0 failed=0 skipped=0
 
 say() { printf '%s\n' "$*"; }
 
-clang='-DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19'
+# `address` and `fuzz` share a build.
+asan='-DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 -DCMAKE_BUILD_TYPE=Debug
+  -DCAPSTAN_SANITIZE=address -DCAPSTAN_MUTANTS=ON -DCAPSTAN_FUZZ=ON'
 
 configure_and_build() { # directory, cmake arguments..., "--", targets...
   dir=$here/$1
@@ -41,6 +43,16 @@ configure_and_build() { # directory, cmake arguments..., "--", targets...
     failed=$((failed + 1))
     return 1
   fi
+}
+
+# The clients that come from npm; where it cannot be reached their tests say so.
+export NODE_PATH="$here/build/npm/node_modules"
+npm_clients() {
+  [ -e "$NODE_PATH/etcd3" ] && return
+  mkdir -p "$here/build/npm" && cp "$tests/node/npm"/package*.json "$here/build/npm" &&
+    (cd "$here/build/npm" && npm ci --no-audit --no-fund) >"$logs/npm.log" 2>&1 && return
+  say "npm ci did not work, see $logs/npm.log: the tests with npm's etcd3 are skipped"
+  skipped=$((skipped + 1))
 }
 
 # Adds up what a suite printed: doctest's summary, or the last "N passed, N failed[, N skipped]".
@@ -117,8 +129,7 @@ release() {
 # Under AddressSanitizer and UndefinedBehaviorSanitizer, with the planted bugs compiled in.
 address() {
   # shellcheck disable=SC2086 # a list of words
-  configure_and_build build-asan $clang -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_SANITIZE=address \
-    -DCAPSTAN_MUTANTS=ON -- capstan all_tests || return
+  configure_and_build build-asan $asan -- capstan all_tests || return
   # Five times as slow, so these walk shorter here; `release` and `fuzz` walk them in full.
   rooms build-asan 'asan ' CAPSTAN_SHARE=20 \
     UBSAN_OPTIONS="print_stacktrace=1:log_path=$findings/ubsan" ASAN_OPTIONS="log_path=$findings/asan"
@@ -149,10 +160,9 @@ thread() {
 # freed memory aside to catch uses of it, 512 MiB.
 fuzz() {
   # shellcheck disable=SC2086 # a list of words
-  configure_and_build build-fuzz $clang -DCMAKE_BUILD_TYPE=Debug -DCAPSTAN_FUZZ=ON -- fuzzers ||
-    return
+  configure_and_build build-asan $asan -- fuzzers || return
   # libFuzzer ends with 77 by itself when it has found something; here that would mean "skipped".
-  for program in "$here"/build-fuzz/tests/fuzz/*_fuzz; do
+  for program in "$here"/build-asan/tests/fuzz/*_fuzz; do
     suite "fuzz $(basename "$program" _fuzz)" verdict "$program" \
       -runs="${CAPSTAN_FUZZ_RUNS:-100000}" -seed=1 -timeout=5 -malloc_limit_mb=64 \
       -rss_limit_mb=512 -error_exitcode=1 -artifact_prefix="$logs/" -print_final_stats=1
@@ -162,6 +172,7 @@ fuzz() {
 # ./run test [TIER...]
 shift
 [ $# -eq 0 ] && set -- release address bugs thread fuzz
+npm_clients
 for tier in "$@"; do
   case $tier in
     release | address | bugs | thread | fuzz) "$tier" ;;

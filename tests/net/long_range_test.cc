@@ -61,7 +61,7 @@ std::string all_of(HttpScript& script, const std::string& target, const std::str
 }  // namespace
 
 TEST_CASE("long range: over gRPC it is the one message that it would be in one piece") {
-  for (const std::uint64_t limit : {0, 7}) {
+  for (const std::uint64_t limit : {0u, 7u}) {
     H2Script script;
     fill(script.handler);
     script.greet();
@@ -69,7 +69,7 @@ TEST_CASE("long range: over gRPC it is the one message that it would be in one p
     const std::string plain = data_of(script.say(h2_call(1, kRange, asked)), 1);
     CHECK(plain.size() > 1000);
     script.say(h2_frame(kWindowUpdate, 0, 0, h2_number(1'000'000)));
-    for (const std::size_t slice : {1, 4, 1000}) {
+    for (const std::size_t slice : {1u, 4u, 1000u}) {
       script.handler.range_slice = slice;
       const auto stream = static_cast<std::uint32_t>(2 * slice + 1);
       const auto frames = all_of(script, h2_call(stream, kRange, asked));
@@ -96,7 +96,7 @@ TEST_CASE("long range: a reader that takes nothing is read nothing for") {
 }
 
 TEST_CASE("long range: what is refused on its way is no answer, over gRPC") {
-  for (const std::size_t slices : {0, 3, 25, 27}) {
+  for (const std::size_t slices : {0u, 3u, 25u, 27u}) {
     CAPTURE(slices);
     H2Script script;
     fill(script.handler);
@@ -121,7 +121,7 @@ TEST_CASE("long range: over HTTP it is the body that it would be in one piece") 
     fill(script.handler);
     const std::string plain = body_in(script.post(target, body));
     CHECK(plain.size() > 1000);
-    for (const std::size_t slice : {1, 4, 1000}) {
+    for (const std::size_t slice : {1u, 4u, 1000u}) {
       script.handler.range_slice = slice;
       bool whole = false;
       CHECK(unchunked(all_of(script, target, body), whole) == plain);
