@@ -50,7 +50,7 @@ export NODE_PATH="$here/build/npm/node_modules"
 npm_clients() {
   [ -e "$NODE_PATH/etcd3" ] && return
   mkdir -p "$here/build/npm" && cp "$tests/node/npm"/package*.json "$here/build/npm" &&
-    (cd "$here/build/npm" && npm ci --no-audit --no-fund) >"$logs/npm.log" 2>&1 && return
+    (cd "$here/build/npm" && npm ci --no-audit --no-fund --cache "$here/build/npm/cache") >"$logs/npm.log" 2>&1 && return
   say "npm ci did not work, see $logs/npm.log: the tests with npm's etcd3 are skipped"
   skipped=$((skipped + 1))
 }
