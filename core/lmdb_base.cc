@@ -13,9 +13,7 @@
 //
 // Every read renews one cached read transaction and resets it after, so that no reader pins pages
 // between calls; that costs 1 % of a get (docs/results).
-#include <fcntl.h>
 #include <lmdb.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,15 +22,14 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <span>
-#include <sstream>
 #include <utility>
 
 #include "core/base.h"
 #include "core/check.h"
 #include "core/hash.h"
 #include "core/lmdb_space.h"
+#include "core/mapped_file.h"
 
 namespace capstan {
 
@@ -245,45 +242,6 @@ class Scan {
   bool more_ = true;
 };
 
-// Where this process has mapped a file; LMDB does not tell. Empty: nowhere, or there is no /proc.
-std::span<char> map_of(const std::string& path) {
-  struct stat file{};
-  if (::stat(path.c_str(), &file) != 0) return {};
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    // begin-end perms offset device inode path
-    std::istringstream fields(line);
-    std::uintptr_t begin = 0, end = 0;
-    std::string perms, offset, device;
-    std::uint64_t inode = 0;
-    char dash = 0;
-    fields >> std::hex >> begin >> dash >> end >> perms >> offset >> device >> std::dec >> inode;
-    const bool ours =
-        fields && inode == file.st_ino && line.ends_with(path.substr(path.rfind('/')));
-    if (ours) return {reinterpret_cast<char*>(begin), end - begin};
-  }
-  return {};
-}
-
-// LMDB keeps its readers in a mapped file, and to begin a read writes there: on a disk that hangs
-// that can stop the loop. No other process may open our base while we have it (the data directory
-// is locked), so the table needs to be seen by us alone: from here on it is our memory, at its
-// place. Where that fails it stays a file.
-void keep_readers_in_memory(const std::string& lock_path) {
-  const std::span<char> table = map_of(lock_path);
-  const int file = ::open(lock_path.c_str(), O_RDWR | O_CLOEXEC);
-  if (!table.empty() && file >= 0) {
-    ::mmap(table.data(), table.size(), PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE, file, 0);
-    // Each page is written once now, so that none has to be later.
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    for (std::size_t at = 0; at < table.size(); at += page) {
-      volatile char& first = table[at];
-      first = first;
-    }
-  }
-  if (file >= 0) ::close(file);
-}
-
 class LmdbView;
 
 class LmdbBase final : public Base {
@@ -300,7 +258,7 @@ class LmdbBase final : public Base {
   Result<std::unique_ptr<BaseView>> view() const override;
   Status install() override;
   Status drop_staged() override;
-  void let_go() const override;
+  void let_go() const override { drop_pages(map_); }
   std::uint64_t bytes_used() const override { return space_.bytes_allocated(); }
   std::uint64_t bytes_live() const override { return space_.bytes_live(); }
 
@@ -406,15 +364,14 @@ Result<std::unique_ptr<Base>> LmdbBase::open(const std::string& directory,
     const int code = mdb_env_open(env, path.c_str(), flags, 0600);
     if (code == ENOMEM && map_bytes / 2 >= kMapBytesMin) continue;
     if (code != 0) return failed("open", code);
-    keep_readers_in_memory(path + "-lock");
+    // LMDB keeps its readers in a mapped file, and to begin a read writes there: on a disk that
+    // hangs that would stop the loop. Nobody else may open our base while we have it (the data
+    // directory is locked), so nobody else needs to see them.
+    make_mapping_private(path + "-lock");
     if (Status ready = base->set_up(); !ready) return std::unexpected(ready.error());
-    base->map_ = map_of(path);
+    base->map_ = mapping_of(path);
     return base;
   }
-}
-
-void LmdbBase::let_go() const {
-  if (!map_.empty()) ::madvise(map_.data(), map_.size(), MADV_DONTNEED);
 }
 
 Status LmdbBase::set_up() {

@@ -74,6 +74,7 @@ std::optional<std::string> Engine::State::own_trouble() const {
     return "degraded: the disk of " + config.name + " has not answered for " + seconds_text(stall) +
            ".";
   }
+  if (std::max(commit_stall(), write_stall()) < kGreyAfter) return std::nullopt;
   const std::string heard = heard_lately();
   if (heard.empty()) return std::nullopt;
   const std::string although = " although " + heard + (heard.contains(" and ") ? " are" : " is") +
@@ -82,11 +83,8 @@ std::optional<std::string> Engine::State::own_trouble() const {
   if (const Micros stall = commit_stall(); stall >= kGreyAfter) {
     return "degraded: nothing has been committed for " + seconds_text(stall) + although;
   }
-  if (const Micros stall = write_stall(); stall >= kGreyAfter) {
-    return "degraded: nothing of what " + config.name + " was asked to write has come back for " +
-           seconds_text(stall) + although;
-  }
-  return std::nullopt;
+  return "degraded: nothing of what " + config.name + " was asked to write has come back for " +
+         seconds_text(write_stall()) + although;
 }
 
 // A leader's view of the others, one by one.

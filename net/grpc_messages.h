@@ -99,7 +99,8 @@ Result<RequestBody> decode_etcd_json(GrpcMethod method, ByteView json);
 bool encode_etcd_reply(GrpcMethod method, Reply& reply, std::string& out);
 std::string encode_etcd_json(GrpcMethod method, Reply& reply);
 
-// The answer to a range in parts, without a prefix: a head, a row for each key, a tail.
+// The answer to a range in parts, without a prefix: a head, a row for each key, a tail. A
+// row takes key and value out of `kv`.
 std::string range_head(const ReplyHeader& header);
 std::size_t range_row_bytes(KeyValue& kv);
 void append_range_row(KeyValue& kv, std::string& out);

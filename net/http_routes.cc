@@ -104,8 +104,7 @@ class ReadyNote {
   std::shared_ptr<std::function<void()>> to_ = std::make_shared<std::function<void()>>([] {});
 };
 
-// ---- Ranges too long to be held
-// ------------------------------------------------------------------
+// ---- Ranges too long to be held -----------------------------------------------------------------
 
 class RangeBody final : public HttpStream {
  public:

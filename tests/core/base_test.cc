@@ -287,6 +287,17 @@ TEST_CASE("lmdb base: what was read leaves memory when let go, and is read again
   CHECK(of_files() + 2000 > read);
 }
 
+TEST_CASE("lmdb base: its readers are noted in memory, not in a file that a disk could hold up") {
+  const OfLmdb one;
+  std::ifstream maps("/proc/self/maps");
+  std::string perms;
+  for (std::string line; std::getline(maps, line);) {
+    if (!line.ends_with(one.directory / "base.lmdb-lock")) continue;
+    perms = line.substr(line.find(' ') + 1, 4);
+  }
+  CHECK(perms == "rw-p");
+}
+
 TEST_CASE("lmdb base: a map that is full refuses the commit and keeps the last one") {
   const test::TempDir directory;
   const auto base = *open_lmdb_base(directory.path(), 1 << 20);

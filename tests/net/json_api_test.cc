@@ -277,6 +277,8 @@ TEST_CASE("api: every reply survives the way out and in") {
     s.divergence_alarm = true;
     s.sync_ident_bytes = 512;
     s.alone_for = 7;
+    s.commit_stall = 2'100'000;
+    s.disk_stall = 3;
     const ApiReply back = again(r);
     CHECK(std::get<StatusResult>(back.reply.body).peers.size() == 2);
     CHECK(std::get<StatusResult>(back.reply.body).leader == MemberId{0x8e9e05c52164694d});
