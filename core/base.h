@@ -100,7 +100,7 @@ class Base {
   Status amend(const Amendment& amendment);
 
   // Takes what was read here out of this process's memory; the system's cache of the file keeps it.
-  // For reads that go far. Any thread.
+  // For reads that go far; it is done a little later. The loop's thread.
   virtual void let_go() const {}
 
   // What it takes on disk, and what of that the records take: the rest was freed and waits to be

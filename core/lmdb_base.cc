@@ -23,6 +23,7 @@
 #include <cerrno>
 #include <cstring>
 #include <span>
+#include <thread>
 #include <utility>
 
 #include "core/base.h"
@@ -248,6 +249,7 @@ class LmdbBase final : public Base {
  public:
   static Result<std::unique_ptr<Base>> open(const std::string& directory, std::uint64_t map_bytes);
   ~LmdbBase() override {
+    if (dropping_.joinable()) dropping_.join();  // before its map goes
     if (reader_ != nullptr) mdb_txn_abort(reader_);
     mdb_env_close(env_);
   }
@@ -258,7 +260,7 @@ class LmdbBase final : public Base {
   Result<std::unique_ptr<BaseView>> view() const override;
   Status install() override;
   Status drop_staged() override;
-  void let_go() const override { drop_pages(map_); }
+  void let_go() const override;
   std::uint64_t bytes_used() const override { return space_.bytes_allocated(); }
   std::uint64_t bytes_live() const override { return space_.bytes_live(); }
 
@@ -283,6 +285,7 @@ class LmdbBase final : public Base {
   MDB_env* env_;
   LmdbSpace space_;
   std::span<char> map_;  // of the file; empty: not found
+  mutable std::jthread dropping_;
   MDB_dbi main_ = 0;
   std::array<Databases, 2> databases_{};
   std::uint64_t salt_ = 0;
@@ -372,6 +375,11 @@ Result<std::unique_ptr<Base>> LmdbBase::open(const std::string& directory,
     base->map_ = mapping_of(path);
     return base;
   }
+}
+
+// Of a gigabyte it takes a tenth of a second, which the loop must not wait for.
+void LmdbBase::let_go() const {
+  dropping_ = std::jthread([map = map_] { drop_pages(map); });
 }
 
 Status LmdbBase::set_up() {
