@@ -32,6 +32,7 @@ struct Member {
   std::string name;                           // empty until it has been heard
   std::string peer = {};                      // host:port
   std::vector<std::string> client_urls = {};  // as it announces them
+  bool witness = false;                       // CP: votes, holds no data (cp/config.h)
   friend bool operator==(const Member&, const Member&) = default;
 };
 

@@ -102,6 +102,8 @@ std::string_view to_text(Reason reason) {
       return "learner_not_ready";
     case Reason::kTooManyLearners:
       return "too_many_learners";
+    case Reason::kWitness:
+      return "witness";
     case Reason::kCorrupt:
       return "corrupt";
     case Reason::kUserEmpty:

@@ -127,6 +127,7 @@ struct MemberChangeRequest {
   MemberId member = {};  // added: 0, its id is drawn
   std::string peer = {};  // host:port; added or updated
   bool learner = false;  // added: stays one until somebody promotes it; else it does so by itself
+  bool witness = false;  // added: is to vote, and to hold no data
 };
 // There is nothing to do: space comes back by itself.
 struct DefragmentRequest {};
@@ -292,6 +293,7 @@ enum class Reason : std::uint8_t {
   kNotLearner,       // not_learner      only a learner can be promoted
   kLearnerNotReady,  // learner_not_ready  not in step with the leader yet
   kTooManyLearners,  // too_many_learners
+  kWitness,          // witness          this node holds no data; detail says who does
   kCorrupt,          // corrupt          the alarm CORRUPT is raised
   kUserEmpty,         // user_empty          no user was named: log in
   kRoleEmpty,         // role_empty
@@ -407,6 +409,7 @@ struct PeerStatus {
   std::uint64_t match = 0;                  // CP leader: its match index; AP: our view of its head
   std::string state;                        // CP: its state beside ours: equal, different, unknown
   bool learner = false;                     // CP: does not vote
+  bool witness = false;                     // CP: holds no data
 };
 struct StatusResult {
   std::string name;
@@ -414,7 +417,7 @@ struct StatusResult {
   ClusterId cluster;
   Mode mode = Mode::kCp;
   std::string version;                      // of Capstan
-  std::string role;                         // leader, follower, candidate, recovering; AP: replica
+  std::string role;                         // leader, follower, candidate, recovering, learner, witness; AP: replica
   std::string leader_name;                  // empty: none known
   MemberId leader;
   std::uint64_t term = 0, index = 0, committed = 0, applied = 0;

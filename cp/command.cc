@@ -271,14 +271,16 @@ void encode(std::string& out, const MemberChangeRequest& change) {
   put_u8(out, static_cast<std::uint8_t>(change.action));
   put_u64(out, change.member.value);
   put_bytes(out, change.peer);
-  put_u8(out, change.learner);
+  put_u8(out, static_cast<std::uint8_t>(change.learner | change.witness << 1));
 }
 MemberChangeRequest decode_change(Reader& in) {
   MemberChangeRequest change;
   change.action = read_enum(in, MemberChangeRequest::Action::kPromote);
   change.member = {in.u64()};
   change.peer = in.bytes();
-  change.learner = read_flags(in, 1) != 0;
+  const std::uint8_t flags = read_flags(in, 3);
+  change.learner = (flags & 1) != 0;
+  change.witness = (flags & 2) != 0;
   if (!change.member || change.peer.size() > kPeerAddressMax) in.reject();
   return change;
 }

@@ -11,6 +11,7 @@ namespace capstan::cp {
 namespace {
 
 constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormatWithWitness = 2;  // the same, and behind it who is one
 
 bool has(const std::vector<MemberId>& sorted, MemberId member) {
   return std::ranges::binary_search(sorted, member);
@@ -44,6 +45,10 @@ bool Config::is_voter(MemberId member) const {
   return has(voters, member) || has(outgoing, member);
 }
 bool Config::is_learner(MemberId member) const { return has(learners, member); }
+bool Config::is_witness(MemberId member) const {
+  const Member* known = record(member);
+  return known != nullptr && known->witness;
+}
 bool Config::was_removed(MemberId member) const {
   return std::ranges::find(removed, member) != removed.end();
 }
@@ -107,9 +112,16 @@ std::expected<Config, Refusal> changed(const Config& now, const MemberChangeRequ
       return no(Reason::kTooManyLearners,
                 "there is a learner already: promote it, or remove it, first.");
     }
+    if (request.witness && std::ranges::any_of(now.members, &Member::witness)) {
+      return no(Reason::kMemberExists, "there is a witness already: remove it first.");
+    }
+    if (request.witness && now.voters.size() < 2) {
+      return no(Reason::kInvalid, "a witness needs two voters with data beside it.");
+    }
     insert(out.learners, id);
     if (!request.learner) insert(out.joining, id);
-    out.members.insert(member, Member{.id = id, .name = {}, .peer = request.peer});
+    out.members.insert(
+        member, Member{.id = id, .name = {}, .peer = request.peer, .witness = request.witness});
     return out;
   }
   if (!now.is_member(id)) {
@@ -145,6 +157,10 @@ std::expected<Config, Refusal> changed(const Config& now, const MemberChangeRequ
       if (now.voters.size() == 1) {
         return no(Reason::kInvalid, "it is the only one that votes.");
       }
+      if (std::ranges::none_of(now.voters,
+                               [&](MemberId v) { return v != id && !now.is_witness(v); })) {
+        return no(Reason::kInvalid, "it is the only voter that holds data.");
+      }
       out.outgoing = now.voters;
       std::erase(out.voters, id);
       break;
@@ -154,7 +170,11 @@ std::expected<Config, Refusal> changed(const Config& now, const MemberChangeRequ
 
 std::string encode_config(const Config& config) {
   std::string out;
-  put_u8(out, kFormat);
+  std::vector<MemberId> witnesses;
+  for (const Member& member : config.members) {
+    if (member.witness) witnesses.push_back(member.id);
+  }
+  put_u8(out, witnesses.empty() ? kFormat : kFormatWithWitness);
   put_ids(out, config.voters);
   put_ids(out, config.outgoing);
   put_ids(out, config.learners);
@@ -172,12 +192,14 @@ std::string encode_config(const Config& config) {
   put_u64(out, config.asked.actor.node.value);
   put_varint(out, config.asked.actor.incarnation);
   put_varint(out, config.asked.sequence.value);
+  if (!witnesses.empty()) put_ids(out, witnesses);
   return out;
 }
 
 std::optional<Config> decode_config(ByteView bytes) {
   Reader in(bytes);
-  if (in.u8() != kFormat) return std::nullopt;
+  const std::uint8_t format = in.u8();
+  if (format != kFormat && format != kFormatWithWitness) return std::nullopt;
   Config out;
   if (!take_ids(in, kMembersMax, out.voters) || !take_ids(in, kMembersMax, out.outgoing) ||
       !take_ids(in, kMembersMax, out.learners) || !take_ids(in, kMembersMax, out.joining)) {
@@ -202,6 +224,15 @@ std::optional<Config> decode_config(ByteView bytes) {
   out.asked.actor.node = {in.u64()};
   out.asked.actor.incarnation = static_cast<Incarnation>(in.varint());
   out.asked.sequence = {in.varint()};
+  if (format == kFormatWithWitness) {
+    std::vector<MemberId> witnesses;
+    if (!take_ids(in, kMembersMax, witnesses) || witnesses.empty()) return std::nullopt;
+    for (MemberId id : witnesses) {
+      const auto at = std::ranges::lower_bound(out.members, id, {}, &Member::id);
+      if (at == out.members.end() || at->id != id) return std::nullopt;
+      at->witness = true;
+    }
+  }
   if (!in.done()) return std::nullopt;
   return out;
 }

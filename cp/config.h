@@ -7,6 +7,11 @@
 // the log. [Diss §4.3] Voters change through a joint configuration only; learners and what is known
 // of a member (name, addresses) in one entry. It is the only truth about membership: what a node
 // was started with counts until the log says otherwise, and no longer.
+//
+// A witness is a voter that keeps of each entry its term and index, no more: it decides who leads,
+// and what is committed, with a small disk. Two members with data and a witness go on without any
+// one of the three. Never leads. At most one; what a member is in this respect never changes.
+// (raft.h, "Witness")
 #pragma once
 
 #include <expected>
@@ -33,6 +38,7 @@ struct Config {
   bool is_voter(MemberId member) const;  // in either half
   bool is_learner(MemberId member) const;
   bool is_member(MemberId member) const { return is_voter(member) || is_learner(member); }
+  bool is_witness(MemberId member) const;
   bool was_removed(MemberId member) const;
   // Every voter and learner, sorted.
   std::vector<MemberId> everyone() const;

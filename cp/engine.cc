@@ -140,6 +140,7 @@ void Engine::State::tick() {
 // Everybody's word on the state, and an alarm for whatever is not equal.
 void Engine::State::compare_states() {
   const auto every = static_cast<std::uint64_t>(ticks_of(config.compare_interval, 1));
+  if (is_witness()) return;
   if (ticks % every == 0 && applied.index && !installing) {
     for (MemberId member : others) {
       sender.send(member, {raft->term(), StateDigest{applied.index, machine.fingerprint()}});
@@ -156,6 +157,7 @@ void Engine::State::compare_states() {
 }
 
 std::string Engine::State::state_alarm(MemberId member) const {
+  if (is_witness() || raft->config().is_witness(member)) return {};
   const StateCompare::Verdict verdict = compare.verdict(member, now.monotonic);
   const Micros silent = now.monotonic - std::max({verdict.equal_at, started_at, Micros{0}});
   if (verdict.answer == StateCompare::Answer::kDifferent) {
@@ -170,8 +172,9 @@ std::string Engine::State::state_alarm(MemberId member) const {
 }
 
 void Engine::State::describe_states(StatusResult& status) const {
+  if (is_witness()) return;
   for (PeerStatus& peer : status.peers) {
-    if (peer.id == config.self) continue;
+    if (peer.id == config.self || raft->config().is_witness(peer.id)) continue;
     const StateCompare::Verdict verdict = compare.verdict(peer.id, now.monotonic);
     peer.state = to_text(verdict.answer);
     if (verdict.answer == StateCompare::Answer::kDifferent) status.divergence_alarm = true;
@@ -272,6 +275,7 @@ void Engine::State::describe(StatusResult& status) const {
   status.role = removed                                  ? "removed"
                 : !normal                                ? "recovering"
                 : raft->config().is_learner(config.self) ? "learner"
+                : is_witness()                           ? "witness"
                                                          : std::string(to_text(raft->role()));
   status.leader = raft->leader();
   status.leader_name = name_of(raft->leader());
@@ -402,6 +406,7 @@ const Leases& Engine::leases() const { return state_->machine.leases(); }
 const Alarms& Engine::alarms() const { return state_->machine.alarms(); }
 const Auth& Engine::auth() const { return state_->machine.auth(); }
 std::size_t Engine::watches() const { return state_->watches.count(); }
+bool Engine::is_witness() const { return state_->is_witness(); }
 std::uint64_t Engine::members_version() const { return state_->members_version; }
 std::vector<Member> Engine::linked() const { return state_->linked(); }
 void Engine::describes_itself(MemberId member, std::string name,

@@ -67,6 +67,7 @@ class Engine final : public capstan::Engine {
   const Alarms& alarms() const;
   const Auth& auth() const;
   std::size_t watches() const;  // open now
+  bool is_witness() const;
   // Whom this node has to do with, itself included while it is a member, and those that were
   // removed; another version whenever that changes.
   std::uint64_t members_version() const;

@@ -41,6 +41,7 @@ std::optional<Refusal> Engine::State::authenticate(const AuthenticateRequest& re
 
 // Asked for each watch when it is made, and for all of them when users or roles have changed.
 std::unique_ptr<WatchStream> Engine::State::open_watches(WatchOptions options) {
+  if (is_witness()) return watches.open_ended(std::move(options), witness_refusal());
   auto may_watch = [this, who = principal_of(options.caller)](const KeyRange& range) {
     return !machine.auth().enabled() || (who && !machine.auth().must_read(*who, range));
   };

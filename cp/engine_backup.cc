@@ -96,7 +96,9 @@ std::unique_ptr<BackupStream> Engine::State::open_backup(const Caller& caller,
   auto opened = std::make_unique<Backup>(*this, std::move(ready));
   const auto who = principal_of(caller);
   const std::optional<Refusal> no = who ? machine.auth().must_be_root(*who) : who.error();
-  if (no) {
+  if (is_witness()) {
+    opened->refusal_ = witness_refusal();
+  } else if (no) {
     opened->refusal_ = *no;
   } else if (backup != nullptr) {
     opened->refusal_ = refused_backup(

@@ -121,6 +121,10 @@ void Engine::State::submit(Request request, Answer answer) {
                           "refused: " + config.name + " is stopping." + std::string(kNotApplied)));
   }
   if (removed) return answer(refusal(Reason::kRemoved, "refused: " + removed_text()));
+  if (is_witness()) {
+    Refusal no = witness_refusal();
+    return answer(refusal(no.reason, std::move(no.detail)));
+  }
   const std::size_t pending =
       writes.size() + read_queue.size() + indexed_reads.size() + asked_reads.size();
   if (pending >= kPendingRequestsMax) {
@@ -401,6 +405,7 @@ void Engine::State::offer_dead_writes_again(Term applied_term) {
 
 std::optional<Refusal> Engine::State::serve(const Read& read, Reply& out) {
   const RequestBody& body = read.body;
+  if (is_witness()) return witness_refusal();
   if (auto no = denied(principal_of(read.caller), body)) return no;
   if (std::holds_alternative<RangeRequest>(body)) return read_range(read, out);
   if (const auto* txn = std::get_if<TxnRequest>(&body)) {

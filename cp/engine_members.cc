@@ -135,7 +135,7 @@ void Engine::State::describes_itself(MemberId member, std::string name,
                                      std::vector<std::string> client_urls) {
   if (client_urls.size() > kClientUrlsMax) client_urls.resize(kClientUrlsMax);
   Member& known = self_descriptions[member];
-  known = {member, std::move(name), {}, std::move(client_urls)};
+  known = {member, std::move(name), {}, std::move(client_urls), false};
 }
 
 // ---- What follows -------------------------------------------------------------------------------
@@ -170,6 +170,7 @@ std::vector<PeerStatus> Engine::State::member_list(const Config& of) const {
     status.client_urls = member.client_urls;
     status.self = member.id == config.self;
     status.learner = of.is_learner(member.id);
+    status.witness = member.witness;
     out.push_back(std::move(status));
   }
   return out;
@@ -202,6 +203,7 @@ void Engine::State::follow_members() {
   }
   std::erase_if(self_descriptions,
                 [this](const auto& each) { return raft->config().was_removed(each.first); });
+  if (is_witness()) learn_to_be_witness();
   if (!removed && raft->config().was_removed(config.self) &&
       raft->config_index() <= raft->commit()) {
     removed = true;
@@ -215,6 +217,38 @@ std::string Engine::State::removed_text() const {
   return config.name +
          " was removed from the cluster. It serves nothing any more: stop it; to have it back, add "
          "it anew and start it on an empty directory.";
+}
+
+// One that joins is told by its flags until the log has come to it.
+bool Engine::State::is_witness() const {
+  if (raft->config().is_member(config.self)) return raft->config().is_witness(config.self);
+  const auto self = std::ranges::find(config.members, config.self, &Member::id);
+  return self != config.members.end() && self->witness;
+}
+
+// What was taken from clients before. Of a write that was given away nothing will be seen here.
+void Engine::State::learn_to_be_witness() {
+  if (std::exchange(refuses_as_witness, true)) return;
+  const Refusal no = witness_refusal();
+  watches.end_all(no);
+  queue.clear();
+  forwards.clear();
+  for (auto& [sequence, write] : std::exchange(writes, {})) {
+    const Micros waited = now.monotonic - write.since;
+    write.answer(write.given ? unknown(write_id(sequence), Reason::kLeaderLost, waited)
+                             : refusal(no.reason, no.detail));
+  }
+}
+
+Refusal Engine::State::witness_refusal() const {
+  std::string others;
+  for (const Member& member : raft->config().members) {
+    if (member.witness || raft->config().is_learner(member.id)) continue;
+    others += (others.empty() ? "" : " or ") + name_of(member.id);
+    if (!member.client_urls.empty()) others += " (" + member.client_urls.front() + ")";
+  }
+  return {Reason::kWitness, "refused: " + config.name + " is the witness: it votes, and holds no " +
+                                "data. Ask " + others + "." + std::string(kNotApplied)};
 }
 
 }  // namespace capstan::cp

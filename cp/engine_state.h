@@ -132,6 +132,9 @@ struct Engine::State {
   std::vector<Member> linked() const;
   void follow_members();
   std::string removed_text() const;
+  bool is_witness() const;
+  void learn_to_be_witness();
+  Refusal witness_refusal() const;
 
   // ---- engine_backup.cc
   class Backup;
@@ -260,6 +263,7 @@ struct Engine::State {
   std::map<MemberId, Member> self_descriptions;  // each member's own word
   std::deque<MemberChange> changes;              // leader: not begun yet
   bool removed = false;                          // this very member, for good
+  bool refuses_as_witness = false;               // it has learned that it is one
   Micros leader_heard_at = -1;
   Micros leaderless_since = -1;    // with a quorum in reach; -1: not so
   std::size_t reached_before = 0;  // at the last tick

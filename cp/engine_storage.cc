@@ -67,7 +67,9 @@ void Engine::State::maybe_checkpoint() {
   const bool scheduled = checkpoints.due(table.bytes(), now.monotonic);
   if (table.freezing() || installing || applied.index == checkpointed.index) return;
   const bool restored = force_checkpoint && raft->standing() == Standing::kNormal;
-  if (!checkpoint_due && !scheduled && !restored) return;
+  // Soon it says on a witness's disk what it is: nothing else there tells it from an empty store.
+  const bool says_what_it_is = !checkpointed.index && is_witness();
+  if (!checkpoint_due && !scheduled && !restored && !says_what_it_is) return;
   checkpoint_due = true;
   if (applied.index > raft->log().stable() && !Mutants::on(Mutant::kCheckpointAheadOfLog)) return;
   checkpoint_due = false;
@@ -113,7 +115,9 @@ void Engine::State::begin_snapshots() {
     const MemberId to = *snapshot_wanted.begin();
     snapshot_wanted.erase(snapshot_wanted.begin());
     Result<std::unique_ptr<BaseView>> view = base.view();
-    if (view) snapshot = SnapshotSender::open(to, rng.next(), *std::move(view));
+    const auto progress = raft->progress().find(to);
+    const bool bare = progress != raft->progress().end() && progress->second.witness;
+    if (view) snapshot = SnapshotSender::open(to, rng.next(), *std::move(view), bare);
     if (!snapshot) {
       raft->snapshot_failed(to);
       return;  // there is no state to send yet, or no view to be had; asked again in time

@@ -40,6 +40,7 @@ enum class Mutant {
   kConfigNotRolledBack = 42,          // a configuration outlives the entry that brought it
   kSweepUnderRange = 39,              // what a long range still reads is swept away
   kLongRangeReadsNow = 45,            // the slices of a range are not of one revision
+  kWitnessToldEarly = 46,             // a witness hears of what nobody else with data has
   kSettledStillApplied = 44,          // a write whose outcome was told as "not applied" still is
   kAccessCheckedWhenTaken = 43,       // a node's own idea of who may write counts, not the log's
 };

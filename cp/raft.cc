@@ -164,6 +164,7 @@ void Raft::tick() {
       transferee_ = {};
     }
     see_off();
+    follow_steps();
     if (tick_ >= heartbeat_tick_) {
       tick_restoring();
       broadcast_heartbeat();

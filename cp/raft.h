@@ -31,6 +31,15 @@
 // Stable Storage", 2017.) A cluster of one or two cannot restore a member: nobody could vouch for
 // it, so it waits for people.
 //
+// Witness (cp/config.h). It is sent entries without their commands. What the leader and the witness
+// alone hold is committed, and if the leader dies then, nobody leads until it is back: the witness
+// has no vote for a shorter log, and no data to give. So the leader keeps from it what the voters
+// with data have not confirmed, as long as they are in step; what is committed it may know. For one
+// that is out of reach, or confirms nothing, it does not wait: then the witness is what makes a
+// majority. Whoever was left behind must catch up before the next failure.
+// (The idea is Pâris', "Voting with Witnesses", 1986; that the witness is idle until it is needed
+// is Lamport and Massa's, "Cheap Paxos", 2004.)
+//
 // [Raft §n]  Ongaro & Ousterhout, USENIX ATC 2014, extended version
 // [Diss §n]  Ongaro, PhD dissertation, Stanford 2014
 #pragma once
@@ -285,6 +294,10 @@ class Raft {
   void broadcast_heartbeat();
   void advance_transfer();
   Progress* heard_from(MemberId from, bool counts);
+
+  // raft_witness.cc
+  void follow_steps();
+  Index witness_limit() const;
 
   // raft_read.cc
   void start_round();

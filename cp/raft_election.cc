@@ -23,7 +23,8 @@ bool Raft::hears_leader() const {
 void Raft::campaign_soon(MemberId without) {
   std::uint64_t before_us = 0;
   for (MemberId voter : config().voters) {
-    if (voter < options_.self && voter != without) ++before_us;
+    const bool asks = voter != without && !config().is_witness(voter);
+    if (asks && voter < options_.self) ++before_us;
   }
   evidence_tick_ = tick_ + 1 + 2 * before_us;
   evidence_lasts_ = true;
@@ -177,6 +178,7 @@ bool Raft::transfer_leadership(MemberId to) {
     const bool recent =
         tick_ - progress.heard_tick < static_cast<std::uint64_t>(options_.election_ticks);
     if (!progress.counts || !progress.heard || !recent || (to && to != member)) continue;
+    if (progress.witness) continue;
     if (!std::ranges::binary_search(config().voters, member)) continue;  // or soon no voter
     if (best != nullptr && best->match >= progress.match) continue;
     best = &progress;
@@ -191,7 +193,8 @@ bool Raft::transfer_leadership(MemberId to) {
 MemberId Raft::tell_to_campaign(MemberId to) {
   if (!is_leader() || transferee_) return {};
   const auto may = [this](const auto& row) {
-    return row.second.counts && std::ranges::binary_search(config().voters, row.first);
+    return row.second.counts && !row.second.witness &&
+           std::ranges::binary_search(config().voters, row.first);
   };
   if (!to) {
     Index most;
@@ -231,6 +234,7 @@ void Raft::peer_connected(MemberId peer) {
 void Raft::peer_disconnected(MemberId peer) {
   connected_.erase(peer);
   if (const auto at = progress_.find(peer); at != progress_.end()) {
+    at->second.in_step = false;
     if (at->second.state == Progress::State::kReplicate) {
       at->second.to_probe(next(at->second.match));
       at->second.probe_sent = true;

@@ -93,6 +93,7 @@ void Raft::on_append_reply(MemberId from, const AppendReply& reply) {
   if (progress == nullptr) return;
   if (!reply.rejected) {
     if (reply.index > log_.last_index()) return;
+    if (reply.index > progress->match) progress->news_tick = tick_;
     progress->match = std::max(progress->match, reply.index);
     if (progress->state != Progress::State::kReplicate) {
       if (progress->state == Progress::State::kSnapshot && progress->match < log_.base().index)
@@ -164,7 +165,8 @@ void Raft::commit_to(Index index) {
 void Raft::replicate(MemberId to, Progress& progress) {
   const bool recent =
       progress.heard && tick_ - progress.heard_tick < std::uint64_t(options_.election_ticks);
-  while (progress.may_send() && (progress.verify || progress.next <= log_.last_index())) {
+  const Index upto = progress.witness ? witness_limit() : log_.last_index();
+  while (progress.may_send() && (progress.verify || progress.next <= upto)) {
     const Index prev{progress.next.value - 1};
     if (prev < log_.base().index) {
       if (!recent) return;
@@ -175,9 +177,12 @@ void Raft::replicate(MemberId to, Progress& progress) {
     Append append;
     append.prev = {*log_.term_at(prev), prev};
     append.commit = commit_;
-    append.entries = log_.slice(progress.next, log_.last_index(), options_.append_bytes_max);
+    append.entries = log_.slice(progress.next, upto, options_.append_bytes_max);
     std::size_t bytes = 0;
-    for (const Entry& entry : append.entries) bytes += entry.bytes();
+    for (Entry& entry : append.entries) {
+      if (progress.witness && entry.kind == EntryKind::kCommands) entry.data = nullptr;
+      bytes += entry.bytes();
+    }
     const Index last{prev.value + append.entries.size()};
     progress.commit_sent = commit_;
     progress.verify = false;

@@ -6,18 +6,23 @@
 
 namespace capstan::cp {
 std::unique_ptr<SnapshotSender> SnapshotSender::open(MemberId to, std::uint64_t number,
-                                                     std::unique_ptr<BaseView> view) {
+                                                     std::unique_ptr<BaseView> view, bool bare) {
   std::optional<StateWalk> walk = StateWalk::open(std::move(view));
   if (!walk) return nullptr;
-  return std::unique_ptr<SnapshotSender>(new SnapshotSender(to, number, *std::move(walk)));
+  return std::unique_ptr<SnapshotSender>(new SnapshotSender(to, number, *std::move(walk), bare));
 }
 
 Result<std::optional<SnapshotChunk>> SnapshotSender::next() {
   if (final_sent_ || sent_.size() >= kWindow) return std::nullopt;
   SnapshotChunk chunk{last(), number_, sequence_, false, {}};
-  const Result<bool> more = walk_.next(kSnapshotChunkBytes, chunk.changes);
-  if (!more) return std::unexpected(more.error());
-  chunk.final = final_sent_ = !*more;
+  if (bare_) {
+    chunk.changes = {StateMachine::nothing_at(walk_.position())};
+    chunk.final = final_sent_ = true;
+  } else {
+    const Result<bool> more = walk_.next(kSnapshotChunkBytes, chunk.changes);
+    if (!more) return std::unexpected(more.error());
+    chunk.final = final_sent_ = !*more;
+  }
   ++sequence_;
   sent_.push_back(chunk);
   return chunk;

@@ -22,9 +22,10 @@ class SnapshotSender {
  public:
   static constexpr std::size_t kWindow = 8;
 
-  // The view must hold a state (StateMachine::save); nullptr if it does not.
+  // The view must hold a state (StateMachine::save); nullptr if it does not. `bare`: to a witness,
+  // where it ends and nothing of what it holds.
   static std::unique_ptr<SnapshotSender> open(MemberId to, std::uint64_t number,
-                                              std::unique_ptr<BaseView> view);
+                                              std::unique_ptr<BaseView> view, bool bare);
 
   MemberId to() const { return to_; }
   std::uint64_t number() const { return number_; }
@@ -38,12 +39,13 @@ class SnapshotSender {
   const std::deque<SnapshotChunk>& unacknowledged() const { return sent_; }
 
  private:
-  SnapshotSender(MemberId to, std::uint64_t number, StateWalk walk)
-      : to_(to), number_(number), walk_(std::move(walk)) {}
+  SnapshotSender(MemberId to, std::uint64_t number, StateWalk walk, bool bare)
+      : to_(to), number_(number), walk_(std::move(walk)), bare_(bare) {}
 
   MemberId to_;
   std::uint64_t number_;
   StateWalk walk_;
+  bool bare_;
   std::uint32_t sequence_ = 0;
   bool final_sent_ = false;
   std::deque<SnapshotChunk> sent_;

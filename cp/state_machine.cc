@@ -52,6 +52,24 @@ struct Row {
   std::uint64_t requests_first = 0, requests_next = 0;
 };
 
+std::string row_of(const Row& row) {
+  std::string out;
+  put_u8(out, kFormat);
+  put_varint(out, row.position.applied.index.value);
+  put_varint(out, row.position.applied.term.value);
+  put_varint(out, row.facts.revision.value);
+  put_varint(out, row.facts.compacted.value);
+  put_varint(out, row.facts.keys);
+  put_u64(out, row.facts.digest);
+  put_varint(out, row.requests_first);
+  put_varint(out, row.requests_next);
+  put_bytes(out, encode_config(row.position.config));
+  put_varint(out, static_cast<std::uint64_t>(row.leases.time));
+  put_varint(out, row.leases.generation);
+  put_u64(out, row.leases.digest);
+  return out;
+}
+
 Row parse_row(ByteView bytes) {
   Reader in(bytes);
   const std::uint8_t format = in.u8();
@@ -121,22 +139,12 @@ StateMachine::Position StateMachine::parse(ByteView row) { return parse_row(row)
 
 void StateMachine::save(const Position& position) {
   outcomes_.save();
-  const Mvcc::Facts& facts = mvcc_.facts();
-  std::string row;
-  put_u8(row, kFormat);
-  put_varint(row, position.applied.index.value);
-  put_varint(row, position.applied.term.value);
-  put_varint(row, facts.revision.value);
-  put_varint(row, facts.compacted.value);
-  put_varint(row, facts.keys);
-  put_u64(row, facts.digest);
-  put_varint(row, requests_first_);
-  put_varint(row, requests_next_);
-  put_bytes(row, encode_config(position.config));
-  put_varint(row, static_cast<std::uint64_t>(leases_.facts().time));
-  put_varint(row, leases_.facts().generation);
-  put_u64(row, leases_.facts().digest);
-  table_.put(Space::kMeta, kStateKey, std::move(row));
+  table_.put(Space::kMeta, kStateKey,
+             row_of({position, mvcc_.facts(), leases_.facts(), requests_first_, requests_next_}));
+}
+
+Change StateMachine::nothing_at(const Position& position) {
+  return {Space::kMeta, std::string(kStateKey), row_of({position, {}, {}, 0, 0})};
 }
 
 Applied StateMachine::apply(ByteView bytes, Term term) {

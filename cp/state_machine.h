@@ -56,6 +56,9 @@ class StateMachine {
   // Puts the position into the table; the next freeze() carries it.
   void save(const Position& position);
 
+  // The row of a state that ends there and holds nothing: that of a witness.
+  static Change nothing_at(const Position& position);
+
   // Bytes that are no command change nothing, on every member alike.
   // `term` is that of its entry.
   Applied apply(ByteView command, Term term);

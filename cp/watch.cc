@@ -299,6 +299,12 @@ std::unique_ptr<WatchStream> Watches::open(WatchOptions options, MayWatch may_wa
   return std::make_unique<Stream>(*this, std::move(options), std::move(may_watch));
 }
 
+std::unique_ptr<WatchStream> Watches::open_ended(WatchOptions options, Refusal why) {
+  auto stream = std::make_unique<Stream>(*this, std::move(options), nullptr);
+  stream->end(std::move(why));
+  return stream;
+}
+
 void Watches::add(Watch& watch) {
   index_.insert(watch.bounds, &watch);
   bytes_ += bytes_of(watch);
@@ -422,6 +428,10 @@ bool Watches::any_behind(Revision target) const {
 
 void Watches::recheck() {
   for (Stream* stream : streams_) stream->recheck();
+}
+
+void Watches::end_all(const Refusal& why) {
+  for (Stream* stream : streams_) stream->end(why);
 }
 
 void Watches::end_leaderless(const Refusal& why) {

@@ -43,6 +43,9 @@ class Watches {
   using MayWatch = std::move_only_function<bool(const KeyRange&)>;
   std::unique_ptr<WatchStream> open(WatchOptions options, MayWatch may_watch = nullptr);
 
+  // One that has nothing to say but why.
+  std::unique_ptr<WatchStream> open_ended(WatchOptions options, Refusal why);
+
   // More has been applied, or may have been. Once a turn.
   void advance();
   // Time passes, and with it the patience for a progress message.
@@ -54,6 +57,7 @@ class Watches {
   bool any_behind(Revision target) const;
   // What somebody may watch has changed.
   void recheck();
+  void end_all(const Refusal& why);
   // Ends the streams that were promised a leader.
   void end_leaderless(const Refusal& why);
 

@@ -147,7 +147,10 @@ void fill(pb::Member& to, const PeerStatus& peer, bool tls) {
   to.set_id(peer.id.value);
   to.set_name(peer.name);
   to.add_peerurls((tls ? "https://" : "http://") + peer.peer_address);
-  for (const std::string& url : peer.client_urls) to.add_clienturls(url);
+  // Etcd's clients, which ask whoever is listed, are not sent to one that would refuse them all.
+  if (!peer.witness) {
+    for (const std::string& url : peer.client_urls) to.add_clienturls(url);
+  }
   to.set_islearner(peer.learner);
 }
 

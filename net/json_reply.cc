@@ -58,7 +58,8 @@ Json json_of(const PeerStatus& peer) {
           {"round_trip_micros", peer.round_trip},
           {"match", peer.match},
           {"state", peer.state},
-          {"learner", peer.learner}};
+          {"learner", peer.learner},
+          {"witness", peer.witness}};
 }
 
 Json json_of(const std::vector<PeerStatus>& peers) {

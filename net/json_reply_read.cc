@@ -109,6 +109,7 @@ std::vector<PeerStatus> peers_of(const Json& json) {
     from.take("match", peer.match);
     from.take("state", peer.state);
     from.take("learner", peer.learner);
+    from.take("witness", peer.witness);
   }
   return peers;
 }

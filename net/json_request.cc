@@ -272,7 +272,8 @@ void assign_op(Fields& fields, std::size_t depth, Variant& to) {
       to = MemberChangeRequest{static_cast<MemberChangeRequest::Action>(at - kMemberOps.begin()),
                                {static_cast<std::uint64_t>(fields.hex("member"))},
                                fields.text("peer"),
-                               fields.flag("learner")};
+                               fields.flag("learner"),
+                               fields.flag("witness")};
     } else if (op == "outcome") {
       to = OutcomeRequest{.write = fields.text("id"), .of_request = fields.bytes("of_request")};
     } else if (op == "authenticate") {
@@ -416,6 +417,7 @@ Json json_of(const MemberChangeRequest& r) {
   if (r.member) to["member"] = id_text(r.member);
   if (!r.peer.empty()) to["peer"] = r.peer;
   put_flag(to, "learner", r.learner);
+  put_flag(to, "witness", r.witness);
   return to;
 }
 

@@ -31,10 +31,12 @@ Hello PeerTransport::State::hello_to(MemberId to, bool knock) const {
               .client_urls = options.client_urls,
               .formed = options.formed,
               .address = {},
-              .known = {}};
+              .known = {},
+              .witness = {}};
   for (const PeerAddress& member : options.members) {
     const std::string at = member.host + ':' + std::to_string(member.port);
     if (member.id == options.self) hello.address = at;
+    if (member.witness) hello.witness = member.name;
     hello.members.push_back({member.name, at});
   }
   std::sort(hello.members.begin(), hello.members.end());
@@ -73,7 +75,8 @@ void PeerTransport::State::tell_who_we_are(Link& link, const Hello& theirs) {
                   name + " belongs to a cluster that is not formed yet: nothing can be joined");
   }
   for (const PeerAddress& member : members) {
-    ours.known.push_back({member.id, member.name, member.host + ':' + std::to_string(member.port)});
+    ours.known.push_back(
+        {member.id, member.name, member.host + ':' + std::to_string(member.port), member.witness});
   }
   link.send(FrameKind::kHello, options.cluster, encode_hello(ours));
   drop(link, true);

@@ -39,6 +39,9 @@ std::string encode_hello(const Hello& hello) {
     put_bytes(out, member.name);
     put_bytes(out, member.address);
   }
+  put_bytes(out, hello.witness);
+  const auto known_witness = std::ranges::find(hello.known, true, &KnownMember::witness);
+  put_u64(out, known_witness == hello.known.end() ? 0 : known_witness->id.value);
   return out;
 }
 
@@ -79,6 +82,11 @@ Result<Hello> decode_hello(ByteView payload) {
       member.address = printable(in.bytes(), kPeerAddressMax);
       hello.known.push_back(std::move(member));
     }
+  }
+  if (in.ok() && !in.done()) {  // a build before witnesses ends here
+    hello.witness = printable(in.bytes());
+    const MemberId witness{in.u64()};
+    for (KnownMember& member : hello.known) member.witness = witness && member.id == witness;
   }
   // What a later format adds behind is not for us.
   if (!in.ok()) return fail(ErrorCode::kMalformed, "hello");
@@ -130,6 +138,14 @@ std::optional<std::string> mismatch(const Hello& ours, const Hello& theirs) {
   if (lists_hold && theirs.members != ours.members) {
     return them + " was started with " + first_missing(theirs.members, ours.members) + ", " + us +
            " with " + first_missing(ours.members, theirs.members) + std::string(kSameList);
+  }
+  if (lists_hold && theirs.witness != ours.witness) {
+    const auto said = [](const Hello& hello) {
+      return hello.witness.empty() ? "without --witness"
+                                   : "with --witness=" + printable(hello.witness);
+    };
+    return them + " was started " + said(theirs) + ", " + us + " " + said(ours) +
+           ": give every node the same";
   }
   if (theirs.cluster != ours.cluster) {
     return them + " belongs to another cluster than " + us + ": check --join and the cluster token";

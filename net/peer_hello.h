@@ -28,6 +28,7 @@ struct KnownMember {
   MemberId id;
   std::string name;     // empty: never heard of
   std::string address;  // host:port
+  bool witness = false;
   friend auto operator<=>(const KnownMember&, const KnownMember&) = default;
 };
 
@@ -51,6 +52,7 @@ struct Hello {
   // is a hello with what is known.
   bool asks = false;
   std::vector<KnownMember> known = {};
+  std::string witness = {};  // which of `members`; empty: none
 };
 
 // A peer's words as they may be shown: at most `size_max` bytes, nothing a terminal would obey.

@@ -55,6 +55,7 @@ struct PeerAddress {
   std::string name;  // empty: not heard yet
   std::string host;
   std::uint16_t port = 0;
+  bool witness = false;
 };
 struct ListenAddress {
   std::string host;

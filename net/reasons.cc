@@ -81,6 +81,7 @@ constexpr std::array kRows{
         "The learner is not in step with the leader yet."},
     Row{Reason::kTooManyLearners, GrpcCode::kFailedPrecondition,
         "etcdserver: too many learner members in cluster", "There is a learner already."},
+    Row{Reason::kWitness, GrpcCode::kUnavailable, "", "The node votes, and holds no data."},
     Row{Reason::kCorrupt, GrpcCode::kDataLoss, "etcdserver: corrupt cluster",
         "The alarm CORRUPT is raised."},
     Row{Reason::kUserEmpty, GrpcCode::kInvalidArgument, "etcdserver: user name is empty",

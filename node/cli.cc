@@ -180,11 +180,10 @@ std::optional<ApiAnswer> Cli::ask(const std::string& method, const std::string& 
     } else {
       answer = client_->ask({at, method, path, body});
     }
-    // only where surely nothing was sent may the next one be tried
-    if (answer.failure != ApiAnswer::Failure::kNobody &&
-        answer.failure != ApiAnswer::Failure::kTls) {
-      break;
-    }
+    // only where surely nothing was done may the next one be tried
+    const bool nothing_sent =
+        answer.failure == ApiAnswer::Failure::kNobody || answer.failure == ApiAnswer::Failure::kTls;
+    if (!nothing_sent && answer.reply.reason != Reason::kWitness) break;
   }
   if (answer.failure == ApiAnswer::Failure::kNone) return answer;
   *exit = unreachable(answer, is_write);

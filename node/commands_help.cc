@@ -172,6 +172,7 @@ The user root must be there before auth is enabled, and have the role root.
     capstan members                        who there is, and where
     capstan members add 10.0.0.4:2380      a peer address; it votes once in step
     capstan members add HOST:PORT --learner   ... once it is promoted
+    capstan members add HOST:PORT --as-witness   a vote without data
     capstan members promote n4
     capstan members remove n1 --confirm=n1 for good; a leader hands over first
     capstan members update n2 HOST:PORT    its peer address has changed

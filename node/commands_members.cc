@@ -42,7 +42,10 @@ int list(Cli& cli) {
     peer.resize(std::max<std::size_t>(peer.size(), 22), ' ');
     out += name + std::string(width + 2 - name.size(), ' ') + peer + "  " +
            (clients.empty() ? "not heard of yet" : clients) +
-           (member.learner ? "  (does not vote)" : "") + "\n";
+           (member.learner   ? "  (does not vote)"
+            : member.witness ? "  (witness: votes, holds no data)"
+                             : "") +
+           "\n";
   }
   cli.print(out);
   return kExitDone;
@@ -86,14 +89,16 @@ int carry_out(Cli& cli, RequestBody body, const std::string& done) {
 }
 
 int add(Cli& cli, const std::string& address) {
-  const bool learner = cli.flags().on("learner");
+  const bool learner = cli.flags().on("learner"), witness = cli.flags().on("as-witness");
   MemberChangeRequest request{.action = Action::kAdd, .member = {}, .peer = peer_of(address)};
   request.learner = learner;
+  request.witness = witness;
   return carry_out(
       cli, request,
-      "added: the member at " + request.peer +
+      "added: the " + std::string(witness ? "witness" : "member") + " at " + request.peer +
           (learner ? " learns; promote it when it is there" : " votes once it is in step") +
-          ". Start it: capstan serve --name=NAME --initial-cluster-state=existing ...");
+          ". Start it: capstan serve --name=NAME " + (witness ? "--witness=NAME " : "") +
+          "--initial-cluster-state=existing ...");
 }
 
 // What is removed does not come back: its id is not used again.

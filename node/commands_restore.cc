@@ -1,4 +1,5 @@
 // capstan restore-backup: a new cluster from a backup, or from what a lost majority left.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -35,6 +36,12 @@ int restore_command(Args args) {
   }
   if (config->joins) {
     return complain("it makes a new cluster: list its members, this one included.", kExitUsage);
+  }
+  if (std::ranges::any_of(config->members, &ConfiguredMember::witness)) {
+    return complain(
+        "restore the members with data, without --witness; it is added afterwards: capstan members "
+        "add HOST:PORT --as-witness.",
+        kExitUsage);
   }
   if (!from.data_dir.empty() && config->members.size() > 1) {
     return complain(

@@ -32,6 +32,21 @@ std::optional<std::string> name_taken(const ServeConfig& config,
   return std::nullopt;
 }
 
+// What a member is was said when it was added.
+std::optional<std::string> other_kind(const ServeConfig& config,
+                                      const std::vector<ConfiguredMember>& members) {
+  const auto flagged = std::ranges::find(config.members, true, &ConfiguredMember::witness);
+  if (flagged == config.members.end() || !is_self(config, flagged->peer)) return std::nullopt;
+  for (const ConfiguredMember& member : members) {
+    if (!is_self(config, member.peer) || member.witness) continue;
+    return "the cluster has " + config.name +
+           " as a member with data: start it without --witness, or remove it and add it anew: "
+           "capstan members add " +
+           to_text(member.peer) + " --as-witness";
+  }
+  return std::nullopt;
+}
+
 // The members as the cluster knows them. False: this node is not among them.
 bool adopt(ServeConfig& config, ClusterId cluster, std::vector<ConfiguredMember> members) {
   for (ConfiguredMember& member : members) {
@@ -77,9 +92,14 @@ std::expected<void, std::string> ask_peers(net::Loop& loop, ServeConfig& config)
     const std::optional<HostPort> peer = address_of(member.address);
     if (!peer) continue;
     known += (known.empty() ? "" : ", ") + member.name + " at " + member.address;
-    members.push_back({.id = member.id, .name = member.name, .peer = *peer, .client_urls = {}});
+    members.push_back({.id = member.id,
+                       .name = member.name,
+                       .peer = *peer,
+                       .client_urls = {},
+                       .witness = member.witness});
   }
   if (auto taken = name_taken(config, members)) return std::unexpected(*taken);
+  if (auto other = other_kind(config, members)) return std::unexpected(*other);
   if (adopt(config, answer->cluster, std::move(members))) return {};
   return std::unexpected("the cluster does not know the peer address of " + config.name +
                          "; its members are " + known +
@@ -100,7 +120,9 @@ std::optional<std::vector<ConfiguredMember>> listed(const ApiAnswer& answer) {
   std::vector<ConfiguredMember> out;
   for (const PeerStatus& member : *list) {
     const std::optional<HostPort> peer = address_of(member.peer_address);
-    if (peer) out.push_back({member.id, member.name, *peer, member.client_urls});
+    if (peer) {
+      out.push_back({member.id, member.name, *peer, member.client_urls, member.witness});
+    }
   }
   return out;
 }
@@ -110,7 +132,8 @@ std::expected<void, std::string> ask_clients(ServeConfig& config) {
   ApiClient client(kAskPatience, config.client_tls);
   std::string why = "nobody answers";
   Request add;
-  add.body = MemberChangeRequest{.peer = to_text(config.members.front().peer)};
+  add.body = MemberChangeRequest{.peer = to_text(config.members.front().peer),
+                                 .witness = config.members.front().witness};
   const Micros until = net::Loop::clock().monotonic + kPatience;
   do {
     for (const HostPort& address : config.join_through) {
@@ -127,6 +150,7 @@ std::expected<void, std::string> ask_clients(ServeConfig& config) {
         auto members = listed(answer);
         if (members) {
           if (auto taken = name_taken(config, *members)) return std::unexpected(*taken);
+          if (auto other = other_kind(config, *members)) return std::unexpected(*other);
         }
         if (!members) {
           why = to_text(at) + ": " + answer.reply.detail;

@@ -157,6 +157,7 @@ StatusResult Machine::describe() const {
     peer.client_urls = std::move(member.client_urls);
     peer.self = member.id == config_.engine.self;
     peer.learner = cp_ != nullptr && cp_->raft().config().is_learner(member.id);
+    peer.witness = member.witness;
     status.peers.push_back(std::move(peer));
   }
   engine_->describe(status);

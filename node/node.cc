@@ -114,8 +114,8 @@ void Node::Parts::make_machine() {
   with.engine.base_failed = stop_at_once;
   with.engine.wants_turn = [this] { loop.defer([] {}); };
   for (const ConfiguredMember& member : config.members) {
-    with.engine.members.push_back(
-        {member.id, member.name, node::to_text(normal(member.peer)), member.client_urls});
+    with.engine.members.push_back({member.id, member.name, node::to_text(normal(member.peer)),
+                                   member.client_urls, member.witness});
     with.order.push_back(member.id);
   }
   with.engine.joins = config.joins;
@@ -162,7 +162,8 @@ Status Node::Parts::open_ports() {
   }
   for (const ConfiguredMember& member : config.members) {
     const HostPort at = normal(member.peer);  // lists which mean the same are equal
-    links.members.push_back({member.id, member.name, at.host, static_cast<std::uint16_t>(at.port)});
+    links.members.push_back(
+        {member.id, member.name, at.host, static_cast<std::uint16_t>(at.port), member.witness});
   }
   links.heartbeat_interval = config.heartbeat_interval;
   links.election_timeout = config.election_timeout;
@@ -209,6 +210,9 @@ std::string Node::ready_line() const {
   line += " peers";
   add(p.config.listen_peer, p.peers->listen_ports(), p.config.peer_tls != nullptr);
   line += " data " + p.config.data_dir;
+  if (const cp::Engine* engine = p.machine->cp_engine(); engine && engine->is_witness()) {
+    line += ", witness: votes, holds no data";
+  }
   if (p.config.lab) line += ", lab faults allowed";
   return line;
 }
@@ -325,7 +329,8 @@ void Node::Parts::follow_members() {
   for (const Member& member : consistent->linked()) {
     const std::optional<HostPort> at = address_of(member.peer);
     if (!at) continue;
-    list.push_back({member.id, member.name, at->host, static_cast<std::uint16_t>(at->port)});
+    list.push_back(
+        {member.id, member.name, at->host, static_cast<std::uint16_t>(at->port), member.witness});
   }
   peers->set_members(list, consistent->raft().config().removed);
 }

@@ -172,6 +172,17 @@ std::expected<Survivor, std::string> open_survivor(const std::string& path) {
   cp::StateMachine machine(table);
   const cp::StateMachine::Position position = machine.load();
   out.log = cp::replay(recovered, position.applied, position.config);
+  const auto& entries = out.log.state.entries;
+  const bool witness =
+      position.config.is_witness(identity->member) ||
+      std::ranges::any_of(entries, [&](const cp::Entry& entry) {
+        const bool config = entry.kind == cp::EntryKind::kConfig;
+        return config && cp::decode_config(*entry.data)->is_witness(identity->member);
+      });
+  if (witness) {
+    return std::unexpected(path +
+                           " is of the witness, which holds no data; take a member with data");
+  }
   return out;
 }
 

@@ -404,6 +404,24 @@ std::expected<void, UsageError> read_numbers(const Parsed& parsed, ServeConfig& 
   return read_auto_compaction(parsed, config);
 }
 
+std::expected<void, UsageError> read_witness(const Parsed& parsed, ServeConfig& config) {
+  if (!parsed.has("witness")) return {};
+  const std::string name = parsed.text("witness");
+  const std::string flag = "--witness=" + name;
+  if (config.mode == Mode::kAp) {
+    return wrong(flag + " makes no sense with --mode=ap, where nobody votes.");
+  }
+  const auto it = std::ranges::find(config.members, name, &ConfiguredMember::name);
+  if (it == config.members.end()) {
+    return wrong(flag + " is none of the members, which are " + names_of(config.members) + ".");
+  }
+  if (!config.joins && config.members.size() < 3) {
+    return wrong(flag + ": a witness needs two members with data beside it; list them, too.");
+  }
+  it->witness = true;
+  return {};
+}
+
 // To every other machine, localhost is that machine itself. On one machine a mixed list works.
 void note_loopback(ServeConfig& config) {
   const auto loopback = [](const ConfiguredMember& member) {
@@ -423,8 +441,10 @@ void complete(const Parsed& parsed, ServeConfig& config) {
   std::vector<std::string> names, places;
   for (ConfiguredMember& member : config.members) {
     member.id = member_id(config.token, member.name);
-    names.push_back(member.name);
-    places.push_back(member.name + "=" + to_text(normal(member.peer)));
+    // No name has a = in it.
+    names.push_back(member.name + (member.witness ? "=witness" : ""));
+    places.push_back(member.name + "=" + to_text(normal(member.peer)) +
+                     (member.witness ? " (witness)" : ""));
     if (member.name == config.name) {
       config.self = member.id;
       member.client_urls = config.advertise_client;
@@ -444,8 +464,8 @@ void complete(const Parsed& parsed, ServeConfig& config) {
   }
   if (config.mode == Mode::kCp && config.members.size() == 2) {
     config.notes.push_back(
-        "note: 2 voters tolerate no failure: without either one, nothing is accepted. A third "
-        "would tolerate one.");
+        "note: 2 voters tolerate no failure: without either one, nothing is accepted. A third, "
+        "or a --witness that holds no data, would tolerate one.");
   }
   if (parsed.has("initial-cluster") && config.members.size() == 1) {
     config.notes.push_back(
@@ -494,6 +514,7 @@ std::expected<ServeConfig, UsageError> serve_config(const Parsed& parsed) {
   if (auto ok = is_short ? short_form(parsed, config) : long_form(parsed, config); !ok) {
     return std::unexpected(ok.error());
   }
+  if (auto ok = read_witness(parsed, config); !ok) return std::unexpected(ok.error());
   complete(parsed, config);
   return config;
 }

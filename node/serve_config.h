@@ -27,6 +27,7 @@ struct ConfiguredMember {
   std::string name;
   HostPort peer;
   std::vector<std::string> client_urls;  // known in the short form only
+  bool witness = false;                  // CP
 };
 
 struct ServeConfig {
@@ -40,7 +41,7 @@ struct ServeConfig {
   std::shared_ptr<net::TlsContext> peer_tls;    // of the peer port, and of dialling peers; likewise
   std::vector<ConfiguredMember> members;        // as listed, itself included
   std::string token;
-  ClusterId cluster;  // of the token and the sorted names
+  ClusterId cluster;  // of the token, the sorted names, and which is the witness
   MemberId self;
   // CP: the cluster exists already. Its id, and the ids of `members`, are asked of it at the first
   // start (node/join.h): at the peer addresses of `members`, or, where the short form brings other

@@ -131,6 +131,7 @@ bool all_equal(const std::vector<NodeView>& nodes) {
   for (const NodeView& node : nodes) {
     if (!node.status) return false;
     const StatusResult& s = *node.status;
+    if (s.role == "witness") continue;
     if (first == nullptr) first = &s;
     const bool same =
         s.mode == Mode::kAp

@@ -185,7 +185,10 @@ void CpCluster::start(int n) {
   config.name = "n" + std::to_string(n);
   config.node = node.node;
   config.incarnation = ++node.incarnation;
-  for (int m = 1; m <= options_.members; ++m) config.members.push_back(member(m));
+  for (int m = 1; m <= options_.members; ++m) {
+    config.members.push_back(member(m));
+    config.members.back().witness = m == options_.witness;
+  }
   config.joins = n > options_.members;
   if (config.joins) config.members.push_back(member(n));
   config.checkpoint_table_bytes = options_.checkpoint_table_bytes;

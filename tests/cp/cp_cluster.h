@@ -76,6 +76,7 @@ class CpCluster {
     std::size_t range_slice_keys = kRangeSliceKeys;
     CompactionRule auto_compaction = {};
     std::uint64_t quota_bytes = 0;  // of n1; the others have none
+    int witness = 0;                // which of the first members; 0: none
   };
   explicit CpCluster(Options options);
   explicit CpCluster(int members) : CpCluster(Options{.members = members}) {}

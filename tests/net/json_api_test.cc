@@ -221,9 +221,12 @@ TEST_CASE("api: every reply survives the way out and in") {
   again(reply);
   PeerStatus learner;
   learner.name = "n4";
-  learner.learner = true;
+  learner.learner = learner.witness = true;
   reply.body = MemberChangeResult{{7}, {learner}};
-  CHECK(std::get<MemberChangeResult>(again(reply).reply.body).member == MemberId{7});
+  const auto after = std::get<MemberChangeResult>(again(reply).reply.body);
+  CHECK(after.member == MemberId{7});
+  CHECK(after.members.at(0).learner);
+  CHECK(after.members.at(0).witness);
   reply.body = OutcomeResult{Fate::kApplied, {7}};
   CHECK(std::get<OutcomeResult>(again(reply).reply.body).fate == Fate::kApplied);
   CHECK(std::get<OutcomeResult>(again(reply).reply.body).revision == Revision{7});

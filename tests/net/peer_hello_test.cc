@@ -25,6 +25,8 @@ TEST_CASE("hello: what is said comes back; what later versions add behind is ign
   Hello sent = hello("n1", 1);
   sent.knock = true;
   sent.to = MemberId{2};
+  sent.witness = "n2";
+  sent.known = {{MemberId{3}, "n3", "10.0.0.3:2380"}, {MemberId{4}, "", "10.0.0.4:2380", true}};
   const std::string bytes = encode_hello(sent);
   for (const std::string& wire : {bytes, bytes + "more"}) {
     const Result<Hello> got = decode_hello(wire);
@@ -33,17 +35,20 @@ TEST_CASE("hello: what is said comes back; what later versions add behind is ign
     CHECK(got->knock);
     CHECK(got->members == sent.members);
     CHECK(got->client_urls == sent.client_urls);
+    CHECK(got->witness == "n2");
+    CHECK(got->known == sent.known);
   }
 }
 
 TEST_CASE("hello: every truncation is refused, and no mutation does harm") {
   const Hello sent = hello("n1", 1);
   const std::string bytes = encode_hello(sent);
-  const std::size_t before_members_changed = bytes.size() - 3;  // flags, address, nobody known
+  const std::size_t before_witness = bytes.size() - 9;            // no name, no id
+  const std::size_t before_members_changed = before_witness - 3;  // flags, address, nobody known
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     CAPTURE(size);
     CHECK(decode_hello(ByteView(bytes).substr(0, size)).has_value() ==
-          (size == before_members_changed));
+          (size == before_members_changed || size == before_witness));
   }
   Rng rng(1);
   std::size_t decoded = 0;
@@ -84,6 +89,12 @@ TEST_CASE("hello: what does not fit is one sentence with both nodes, both facts 
   CHECK(said([](Hello& h) { h.members[1].address = "10.0.0.9:2380"; }) ==
         "n2 was started with n2=10.0.0.9:2380, n1 with n2=10.0.0.2:2380: give every node the same "
         "list of members (--join or --initial-cluster)");
+  CHECK(said([](Hello& h) { h.witness = "n2"; }) ==
+        "n2 was started with --witness=n2, n1 without --witness: give every node the same");
+  CHECK(said([](Hello& h) {
+          h.witness = "n2";
+          h.formed = true;
+        }) == "fits");
   CHECK(said([](Hello& h) { h.token_hash = 9; }).find("different cluster tokens") !=
         std::string::npos);
   CHECK(said([](Hello& h) { h.cluster = ClusterId{6}; }).find("another cluster") !=

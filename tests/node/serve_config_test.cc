@@ -84,6 +84,22 @@ TEST_CASE("serve: two CP voters get a note, two AP replicas do not") {
   CHECK(configured(args, "ap")->notes.empty());
 }
 
+TEST_CASE("serve: which member is the witness is part of what the nodes agree on") {
+  const std::string list = "--join=127.0.0.1:1000,127.0.0.1:1002,127.0.0.1:1004";
+  const auto plain = configured({"--name=n1", list});
+  const auto with = configured({"--name=n1", list, "--witness=n3"});
+  const auto same = configured({"--name=n3", list, "--witness=n3"});
+  REQUIRE(with);
+  REQUIRE(same);
+  CHECK(with->members.at(2).witness);
+  CHECK(!with->members.at(0).witness);
+  CHECK(with->cluster == same->cluster);
+  CHECK(with->cluster != plain->cluster);
+  CHECK(with->cluster != configured({"--name=n1", list, "--witness=n2"})->cluster);
+  CHECK(with->self == plain->self);
+  CHECK(with->list_text.ends_with("n3=127.0.0.1:1005 (witness)"));
+}
+
 TEST_CASE("serve: a list that can hardly be meant gets a note") {
   const auto alone = configured({"--name=n1", "--initial-cluster=n1=http://127.0.0.1:2380"});
   REQUIRE(alone->notes.size() == 1);
@@ -110,6 +126,15 @@ TEST_CASE("serve: every contradiction a node can see by itself gets its sentence
        "on and merges after it. Etcd's behaviour is --mode=cp."},
       {{}, "cap", "--mode=cap is not cp or ap."},
       {{"--durability=maybe"}, "cp", "--durability=maybe is not sync, interval or none."},
+      {{"--join=h1,h2,h3", "--name=n1", "--witness=n4"},
+       "cp",
+       "--witness=n4 is none of the members, which are n1, n2, n3."},
+      {{"--join=h1,h2", "--name=n1", "--witness=n2"},
+       "cp",
+       "--witness=n2: a witness needs two members with data beside it; list them, too."},
+      {{"--join=h1,h2,h3", "--name=n1", "--witness=n3"},
+       "ap",
+       "--witness=n3 makes no sense with --mode=ap, where nobody votes."},
       {{"extra"}, "cp", "serve takes no words, only flags; what is \"extra\"?"},
       {{"--join=127.0.0.1,localhost"},
        "cp",

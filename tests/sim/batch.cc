@@ -201,6 +201,8 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                        "backup given up",
                                        "long range read in slices",
                                        "lost in a hole",
+                                       "leader lost beside a witness",
+                                       "watches asked of a witness",
                                        "outcomes told: applied",
                                        "outcomes told: not applied",
                                        "users and roles changed",

@@ -8,8 +8,8 @@
 #include "tests/sim/backups.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/guarded_keys.h"
-#include "tests/sim/inquirer.h"
 #include "tests/sim/history_check.h"
+#include "tests/sim/inquirer.h"
 #include "tests/sim/lease_holders.h"
 #include "tests/sim/raft_oracle.h"
 #include "tests/sim/truth_keeper.h"
@@ -23,8 +23,10 @@ constexpr Micros kProgressWithin = 5 * kSecond;
 constexpr Micros kChangesEndWithin = 3 * kSecond;
 constexpr Micros kSweptWithin = 20 * kSecond;  // a few changes at a time
 constexpr Micros kLeaseEndsWithin = 6 * kSecond;
+constexpr Micros kRestoredWithin = 20 * kSecond;  // over a bad network
 constexpr Micros kCompareLogsEvery = 200 * kMillisecond;
 constexpr std::uint32_t kProber = 100;
+constexpr std::uint32_t kLastWriter = 99;
 
 class CpRun {
  public:
@@ -55,12 +57,14 @@ class CpRun {
     cluster_.faults->heal();
     cluster_.net->calm();
     settle_members();
+    part_witness();
     check_progress();
     finish_clients();
     finish_watchers();
     check_histories();
     check_swept();
     check_compared();
+    check_survives();
   }
 
  private:
@@ -108,6 +112,18 @@ class CpRun {
     if (std::ranges::any_of(members_, [this](int n) { return n >= cluster_.options.nodes; })) {
       cluster_.counters.add("newcomers at the end");
     }
+  }
+
+  // From here on `members_` are those with data.
+  void part_witness() {
+    if (world().failed()) return;
+    const auto is_witness = [this](int node) {
+      return cluster_.node(node).running() && engine(node).is_witness();
+    };
+    const auto found = std::ranges::find_if(members_, is_witness);
+    if (found == members_.end()) return;
+    witness_ = *found;
+    members_.erase(found);
   }
 
   // A put through every node, repeated until it is acknowledged.
@@ -201,9 +217,10 @@ class CpRun {
   }
 
   bool all_applied_alike() {
-    return std::ranges::all_of(members_, [this](int node) {
+    const auto alike = [this](int node) {
       return engine(node).applied() == engine(members_[0]).applied();
-    });
+    };
+    return std::ranges::all_of(members_, alike) && (!witness_ || alike(*witness_));
   }
 
   const cp::Engine& engine(int node) { return *cluster_.node(node).machine()->cp_engine(); }
@@ -342,6 +359,42 @@ class CpRun {
     if (!all) world().fail("states compared", "not all equal within two rounds");
   }
 
+  // With a witness, too, the loss of one member is none of the cluster: whatever it was told in the
+  // middle of a row of writes, another leads without the one that is gone.
+  void check_survives() {
+    if (world().failed() || !witness_ || members_.size() < 2) return;
+    int leader = -1;
+    const bool whole = cluster_.run_while_waiting(world().now() + kRestoredWithin, [&] {
+      const auto normal = [this](int node) {
+        return engine(node).raft().standing() == cp::Standing::kNormal;
+      };
+      const auto leads = [this](int node) { return engine(node).raft().established(); };
+      const auto found = std::ranges::find_if(members_, leads);
+      leader = found == members_.end() ? -1 : *found;
+      return leader >= 0 && std::ranges::all_of(members_, normal) && normal(*witness_);
+    });
+    if (!whole) return world().fail("survives", "not all are normal:" + where_all_stand());
+    for (Micros at = 0; at < 100 * kMillisecond; at += world().rng.workload.between(1, 5'000)) {
+      world().after(at, [this, leader] {
+        Request request;
+        request.body = PutRequest{.key = "w", .value = std::to_string(++probes_)};
+        if (!cluster_.node(leader).running()) return;
+        cluster_.clients.ask(kLastWriter, leader, std::move(request), kSecond);
+      });
+    }
+    world().run_until(world().now() + world().rng.workload.between(1, 100'000));
+    if (world().failed() || !cluster_.node(leader).running()) return;
+    cluster_.node(leader).crash(true);
+    cluster_.counters.add("leader lost beside a witness");
+    std::erase(members_, leader);
+    reached_ = 0;
+    const Micros lost = world().now();
+    for (int node : members_) probe(node);
+    const bool all = cluster_.run_while_waiting(lost + kProgressWithin,
+                                                [this] { return reached_ == members_.size(); });
+    if (!all) world().fail("survives", "the loss of the leader stops all:" + where_all_stand());
+  }
+
   Cluster cluster_;
   RaftOracle oracle_;
   TruthKeeper truth_;
@@ -350,7 +403,8 @@ class CpRun {
   Backups backups_;
   GuardedKeys guarded_keys_;
   Inquirer inquirer_;
-  std::vector<int> members_;  // who must go on after the heal
+  std::vector<int> members_;    // who must go on after the heal
+  std::optional<int> witness_;  // and beside them
   std::size_t reached_ = 0;
   std::uint64_t probes_ = 0;
 };

@@ -151,7 +151,7 @@ void Faults::strike_damage(const char* kind) {
   std::erase_if(damaged_, [this](const auto& entry) {
     return nodes_[static_cast<std::size_t>(entry.first)]->running() && whole_(entry.first);
   });
-  const int node = pick();
+  const int node = options_.witness ? options_.nodes - 1 : pick();
   if (!damaged_.contains(node) && damaged_.size() >= (nodes_.size() - 1) / 2) return;
   SimNode& target = *nodes_[static_cast<std::size_t>(node)];
   if (target.running()) target.crash(world_.rng.faults.chance(0.5));

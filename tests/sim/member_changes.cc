@@ -12,7 +12,7 @@ using Action = MemberChangeRequest::Action;
 
 MemberChanges::MemberChanges(World& world, const Options& options, Counters& counters,
                              std::vector<std::unique_ptr<SimNode>>& nodes, SimNet& net)
-    : world_(world), counters_(counters), nodes_(nodes), net_(net) {
+    : world_(world), counters_(counters), nodes_(nodes), net_(net), witnesses_(options.witness) {
   for (int i = options.nodes; i < static_cast<int>(nodes.size()); ++i) out_.insert(i);
 }
 
@@ -69,6 +69,7 @@ void MemberChanges::add() {
   MemberChangeRequest request{.action = Action::kAdd, .member = machine.id()};
   request.peer = machine.name() + ":2380";
   request.learner = world_.rng.faults.chance(0.3);
+  request.witness = witnesses_ && world_.rng.faults.chance(0.5);
   const Micros later = world_.rng.faults.between(0, kSecond);
   ask(request, [this, &machine, number, later](const Reply& reply) {
     if (reply.outcome == Outcome::kFailed) {

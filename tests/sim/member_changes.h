@@ -45,6 +45,7 @@ class MemberChanges {
   Counters& counters_;
   std::vector<std::unique_ptr<SimNode>>& nodes_;
   SimNet& net_;
+  const bool witnesses_;  // some newcomers are to be one
   std::set<int> out_;
   int open_ = 0;
 };

@@ -103,6 +103,7 @@ Options draw_options(Mode mode, Rng& rng) {
     o.auth = rng.chance(0.25);
     if (rng.chance(0.5)) o.range_slice_keys = 1 + rng.below(4);
     o.hole = rng.chance(0.25);
+    o.witness = rng.chance(0.2);
   }
   return o;
 }
@@ -185,6 +186,7 @@ std::string to_text(const Options& o) {
   flag("auth", o.auth);
   flag("no_space", o.no_space);
   flag("hole", o.hole);
+  flag("witness", o.witness);
   return text;
 }
 

@@ -83,6 +83,9 @@ struct Options {
   bool restart = false;
   bool sync_error = false, no_space = false;
   bool hole = false;  // CP
+  // CP: the last of the first members is one. What lies on one disk alone for a while, because the
+  // witness made the majority, is not promised to outlive that disk: only its own is damaged.
+  bool witness = false;
 
   double tick_drift = 0;  // of each node's ticks, at most this share fast or slow
 };

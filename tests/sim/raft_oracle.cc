@@ -28,6 +28,12 @@ void RaftOracle::fail(const char* oracle, int node, const std::string& what) {
   world_.fail(oracle, nodes_[static_cast<std::size_t>(node)]->name() + ": " + what);
 }
 
+bool RaftOracle::has_no_commands(int node, const cp::Entry& entry) {
+  const bool witness = engine_of(node)->is_witness() && entry.kind == cp::EntryKind::kCommands;
+  if (witness && entry.data) fail("a witness holds nothing", node, "was sent commands");
+  return witness;
+}
+
 void RaftOracle::started(int node) {
   cp::Engine* engine = engine_of(node);
   Seen& seen = seen_[static_cast<std::size_t>(node)];
@@ -45,13 +51,14 @@ void RaftOracle::take(int node, const cp::Entry& entry, const char* how) {
     return fail("state machine safety", node,
                 std::string(how) + " " + text_of(entry.term, entry.index) + " past a gap");
   }
-  const Fact fact{entry.term, hash_of(entry), engine_of(node)->raft().term()};
+  Fact fact{entry.term, hash_of(entry), engine_of(node)->raft().term()};
   if (index == committed_.size()) {
     committed_.push_back(fact);
     world_.note(Kind::kCommit, static_cast<std::uint64_t>(node), index, entry.term.value);
     return;
   }
   const Fact& known = committed_[index];
+  if (has_no_commands(node, entry)) fact.bytes = known.bytes;
   if (known.term != fact.term || known.bytes != fact.bytes) {
     fail("committed never changes", node,
          std::string(how) + " " + text_of(entry.term, entry.index) + ", but committed was " +
@@ -149,6 +156,10 @@ void RaftOracle::check_state(int node, const cp::Engine& engine, const Seen& bef
   }
   if (engine.applied() == before.applied) return;
   if (engine.applied() < before.applied) return fail("applied never falls", node, "applied fell");
+  if (engine.is_witness()) {
+    if (engine.revision() != Revision{1}) fail("a witness holds nothing", node, "holds a key");
+    return;
+  }
   const auto [known, first] = digests_.emplace(engine.applied(), engine.state_digest());
   if (!first && known->second != engine.state_digest()) {
     fail("same index, same state", node,
@@ -187,7 +198,10 @@ void RaftOracle::compare_logs() {
       for (std::uint64_t i = std::min(left.last_index(), right.last_index()).value; i >= low; --i) {
         const bool same_term = left.at({i}).term == right.at({i}).term;
         matched = matched || same_term;
-        if (matched && (!same_term || hash_of(left.at({i})) != hash_of(right.at({i})))) {
+        const bool comparable =
+            !has_no_commands(a, left.at({i})) && !has_no_commands(b, right.at({i}));
+        const bool differ = comparable && hash_of(left.at({i})) != hash_of(right.at({i}));
+        if (matched && (!same_term || differ)) {
           return fail("log matching", a,
                       "differs from " + nodes_[static_cast<std::size_t>(b)]->name() + " at index " +
                           std::to_string(i) + " below an entry that both hold");

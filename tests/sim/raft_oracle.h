@@ -59,6 +59,8 @@ class RaftOracle {
   void check_config(int node, const cp::Engine& engine);
   void check_state(int node, const cp::Engine& engine, const Seen& before);
   void take(int node, const cp::Entry& entry, const char* how);
+  // As a witness holds it; then it can only be compared by its term.
+  bool has_no_commands(int node, const cp::Entry& entry);
   void fail(const char* oracle, int node, const std::string& what);
 
   World& world_;

@@ -58,7 +58,8 @@ EngineConfig SimNode::engine_config(const Identity& identity) const {
   // The same flags for ever: those of the first start.
   for (int i = 0; i < options_.nodes; ++i) {
     const std::string& other = members_[static_cast<std::size_t>(i)].name;
-    config.members.push_back({MemberId{xxh3(other)}, other});
+    const bool witness = options_.witness && i == options_.nodes - 1;
+    config.members.push_back({.id = {xxh3(other)}, .name = other, .witness = witness});
   }
   config.joins =
       std::ranges::find(config.members, config.self, &Member::id) == config.members.end();

@@ -192,7 +192,8 @@ void Watchers::broken(const Watcher& watcher, const std::string& what) {
 void Watchers::take(Watcher& watcher, WatchMessage message) {
   const std::uint64_t revision = message.header.revision.value;
   if (message.end) {
-    cluster_.counters.add("watches without a leader");
+    const bool at_witness = message.end->reason == Reason::kWitness;
+    cluster_.counters.add(at_witness ? "watches asked of a witness" : "watches without a leader");
     return leave(watcher);
   }
   if (message.created) {
