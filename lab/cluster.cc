@@ -56,27 +56,41 @@ Status Cluster::start() {
       port = free_port_pair();
     }
     if (!port) return std::unexpected(port.error());
-    Node node{.name = node_name(i), .port = *port, .output = {}, .process = {}};
+    Node node{.name = node_name(i), .port = *port, .output = {}, .command = {}, .process = {}};
     node.output = options_.directory + '/' + node.name + ".out";
     join += (join.empty() ? "" : ",") + node.name + '=' + kHost + ':' + std::to_string(node.port);
     nodes_.push_back(std::move(node));
   }
-  for (Node& node : nodes_) {
-    std::vector<std::string> args{
-        options_.executable,
-        "serve",
-        "--mode=" + std::string(to_text(options_.mode)),
-        "--name=" + node.name,
-        "--data-dir=" + options_.directory + '/' + node.name,
-        "--listen=" + std::string(kHost) + ':' + std::to_string(node.port),
-        "--join=" + join};
-    args.insert(args.end(), std::begin(kLabFlags), std::end(kLabFlags));
-    args.insert(args.end(), options_.serve_flags.begin(), options_.serve_flags.end());
-    Result<std::unique_ptr<ChildProcess>> process = ChildProcess::start(args, node.output);
-    if (!process) return std::unexpected(process.error());
-    node.process = std::move(*process);
+  for (std::uint32_t i = 0; i < options_.nodes; ++i) {
+    Node& node = nodes_[i];
+    if (options_.under) node.command = options_.under(i);
+    const std::string own[] = {options_.executable,
+                               "serve",
+                               "--mode=" + std::string(to_text(options_.mode)),
+                               "--name=" + node.name,
+                               "--data-dir=" + data_dir(i),
+                               "--listen=" + std::string(kHost) + ':' + std::to_string(node.port),
+                               "--join=" + join};
+    node.command.insert(node.command.end(), std::begin(own), std::end(own));
+    node.command.insert(node.command.end(), std::begin(kLabFlags), std::end(kLabFlags));
+    node.command.insert(node.command.end(), options_.serve_flags.begin(),
+                        options_.serve_flags.end());
+    if (Status ok = restart(i); !ok) return ok;
   }
   return {};
+}
+
+Status Cluster::restart(std::uint32_t node) {
+  Node& at = nodes_[node];
+  at.process.reset();
+  Result<std::unique_ptr<ChildProcess>> process = ChildProcess::start(at.command, at.output);
+  if (!process) return std::unexpected(process.error());
+  at.process = std::move(*process);
+  return {};
+}
+
+std::string Cluster::data_dir(std::uint32_t node) const {
+  return options_.directory + '/' + nodes_[node].name;
 }
 
 bool Cluster::all_said_ready() {

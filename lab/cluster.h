@@ -29,6 +29,8 @@ struct ClusterOptions {
   std::string executable;                  // of capstan
   std::string directory;                   // exists; each node gets one of its own in it
   std::vector<std::string> serve_flags{};  // more of them, for every node
+  // What a node's command line begins with: a program that runs it. Empty: it runs by itself.
+  std::function<std::vector<std::string>(std::uint32_t node)> under{};
 };
 
 class Cluster {
@@ -37,6 +39,10 @@ class Cluster {
 
   // Picks ports and starts the processes; they need a moment to be ready.
   Status start();
+  // Kills a node, if it still runs, and starts it again on what it has.
+  Status restart(std::uint32_t node);
+  ChildProcess& process(std::uint32_t node) { return *nodes_[node].process; }
+  std::string data_dir(std::uint32_t node) const;
   // Every node's last line at start has been printed.
   bool all_said_ready();
   // A sentence about the first node that has ended by itself, with the last of what it said.
@@ -69,6 +75,7 @@ class Cluster {
     std::string name;
     std::uint16_t port = 0;
     std::string output;
+    std::vector<std::string> command;
     std::unique_ptr<ChildProcess> process;
   };
   void call(std::uint32_t node, std::string method, std::string path, std::string body,

@@ -123,6 +123,7 @@ release() {
   suite 'sim 20,000 AP' verdict "$here/build/tests/sim" --mode=ap --seed=1 --count=20000 --jobs="$jobs"
   suite 'kernel firewall' verdict sh "$here/lab/netns.sh" "$here/build/capstan"
   suite 'grey failures' verdict sh "$here/lab/grey.sh" "$here/build/capstan"
+  suite 'soak, 40 s' verdict "$here/build/tests/soak" --seconds=40
   suite 'the exercise' sh "$here/lab/exercise.sh" "$here/build/capstan" check "$here/docs/exercise.md"
 }
 
