@@ -31,11 +31,13 @@ class Engine::State::LongRange final : public RangeStream {
         walk_(engine.machine.mvcc().begin_range(request_)),
         taken_at_(engine.now.monotonic) {
     engine_.ranges.push_back(this);
+    engine_.machine.keep_cut_links(true);
   }
   ~LongRange() override {
     if (!life_.lock()) return;
     std::erase(engine_.ranges, this);
     std::erase(engine_.ranges_waiting, this);
+    if (engine_.ranges.empty()) engine_.machine.keep_cut_links(false);
   }
 
   std::optional<std::expected<Slice, Refusal>> next() override {
@@ -44,7 +46,9 @@ class Engine::State::LongRange final : public RangeStream {
           Refusal{Reason::kShuttingDown, "refused: the node is stopping. Ask another."});
     }
     const bool looks = !Mutants::on(Mutant::kSweepUnderRange);
-    if (!refusal_ && looks && at() < engine_.machine.mvcc().sweep_state().target) {
+    const Mvcc& mvcc = engine_.machine.mvcc();
+    const bool misses = mvcc.lost_cut_links() && at() < mvcc.facts().compacted;
+    if (!refusal_ && looks && (misses || at() < mvcc.sweep_state().target)) {
       refusal_ = {Reason::kCompacted, "refused: revision " + std::to_string(at().value) +
                                           " was compacted while it was read. Ask again."};
     }

@@ -1,6 +1,7 @@
 #include "cp/mvcc.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "core/check.h"
@@ -97,7 +98,10 @@ PutResult Mvcc::put(const PutView& put) {
       tip = parse_gone(*gone);
       // What a compaction may remove is no link of anything new, whether it is gone here already or
       // not: members must go on alike.
-      if (tip.at.revision <= facts_.compacted.value) tip = {};
+      if (tip.at.revision <= facts_.compacted.value) {
+        keep_cut_link(put.key, *gone);
+        tip = {};
+      }
       table_.erase(Space::kGone, put.key);
     }
   }
@@ -268,12 +272,38 @@ void Mvcc::each_now(const KeyBounds& bounds, const VersionVisitor& visit) const 
   }
 }
 
+void Mvcc::keep_cut_links(bool on) {
+  keeps_cut_links_ = on;
+  if (on) return;
+  cut_links_.clear();
+  cut_links_count_ = 0;
+  cut_links_lost_ = false;
+}
+
+void Mvcc::keep_cut_link(ByteView key, std::string tip) {
+  if (!keeps_cut_links_ || cut_links_lost_) return;
+  if (++cut_links_count_ > kCutLinksMax) {
+    cut_links_.clear();
+    cut_links_lost_ = true;
+    return;
+  }
+  cut_links_[std::string(key)].push_back(std::move(tip));
+}
+
 bool Mvcc::show_at(ByteView key, const Tip& tip, Revision at, const VersionVisitor& visit) const {
-  const Place place = place_at(tip, at.value, [this](Place above) {
+  const auto links = [this](Place above) {
     const std::string bytes = change_bytes(above);
     const ChangeView change = decode_change(bytes);
     return std::pair(change.prev, change.skip);
-  });
+  };
+  Place place = place_at(tip, at.value, links);
+  if (const auto cut = cut_links_.find(key); !place && cut != cut_links_.end()) {
+    for (const std::string& bytes : cut->second | std::views::reverse) {
+      const Tip before = parse_gone(bytes);
+      if (before.at.revision <= at.value) return true;  // a delete
+      if ((place = place_at(before, at.value, links))) break;
+    }
+  }
   if (!place) return true;
   const std::optional<std::string> bytes = change_bytes_if_kept(place);
   if (!bytes) return true;  // it was a delete: a key's newest put at or below a compaction stays

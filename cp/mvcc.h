@@ -33,6 +33,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -131,6 +132,11 @@ class Mvcc {
     std::size_t keys = kRangeSliceKeys;    // looked at, of those that are there and those gone
     std::size_t bytes = kRangeSliceBytes;  // about, of keys and values
   };
+  // While a walk may be below what is compacted, the links that new versions do not take over are
+  // kept aside, up to kCutLinksMax; beyond that such a walk would miss keys: lost_cut_links().
+  static constexpr std::size_t kCutLinksMax = 65'536;
+  void keep_cut_links(bool on);
+  bool lost_cut_links() const { return cut_links_lost_; }
   // `request` wants no sort (core/key_range.h) and is no single key.
   RangeWalk begin_range(const RangeRequest& request) const;
   std::vector<KeyValue> range_slice(const RangeRequest& request, RangeWalk& walk,
@@ -182,9 +188,16 @@ class Mvcc {
   // Appends a change of `key` to history and returns its new tip, encoded.
   std::string append(ByteView key, const Tip& tip, std::optional<VersionHead> head, ByteView value);
 
+  void keep_cut_link(ByteView key, std::string tip);
+
   Table& table_;
   Facts facts_;
   Sweep sweep_;
+  // Of this node alone: of keys that were put again after a delete that is compacted, the tips they
+  // had, oldest first.
+  bool keeps_cut_links_ = false, cut_links_lost_ = false;
+  std::map<std::string, std::vector<std::string>, std::less<>> cut_links_;
+  std::size_t cut_links_count_ = 0;
   std::uint64_t changes_ = 0;  // of the command being run
 };
 

@@ -76,6 +76,8 @@ class StateMachine {
   void begin_sweep(Revision target) { mvcc_.begin_sweep(target); }
   void swept(const Mvcc::Sweep& after) { mvcc_.swept(after); }
 
+  void keep_cut_links(bool on) { mvcc_.keep_cut_links(on); }
+
   // Refused at what is compacted, too, as etcd does.
   std::optional<Refusal> read(const HashRequest& request, HashResult& out) const;
 

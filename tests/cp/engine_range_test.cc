@@ -149,6 +149,33 @@ TEST_CASE("engine: what a long range still reads is not swept away, unless it ta
   CHECK(idle.refusal->reason == Reason::kTimeout);
 }
 
+TEST_CASE(
+    "engine: a long range sees what was there of a key that is deleted, compacted and put again") {
+  CpCluster cluster({.members = 3, .range_slice_keys = kSliceKeys});
+  const int leader = with_keys(cluster);
+  const auto erase_and_compact = [&](const std::string& key) {
+    cluster.wait(cluster.submit(leader, DeleteRangeRequest{.range = {key, ""}}));
+    const auto now = static_cast<std::int64_t>(cluster.engine(leader).revision().value);
+    REQUIRE(cluster.wait(cluster.submit(leader, CompactRequest{.revision = now})).outcome ==
+            Outcome::kOk);
+  };
+  erase_and_compact("k39");
+  SliceReader reader(cluster, leader, all_keys());
+  reader.take();
+  for (const char* value : {"again", "and again"}) {
+    erase_and_compact("k35");
+    cluster.put_now(leader, "k35", value);
+  }
+  cluster.put_now(leader, "k39", "later");
+  erase_and_compact("k36");
+  reader.take_all(cluster);
+  REQUIRE(reader.last);
+  CHECK(reader.read.size() == 29);
+  CHECK(reader.read.at("k35") == "new");
+  CHECK(reader.read.at("k36") == "new");
+  CHECK(!reader.read.contains("k39"));
+}
+
 TEST_CASE("engine: a long range ends with the reason when its node installs a compacted state") {
   CpCluster cluster({.members = 3,
                      .checkpoint_table_bytes = 1,
