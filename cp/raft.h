@@ -33,8 +33,8 @@
 //
 // Witness (cp/config.h). It is sent entries without their commands. What the leader and the witness
 // alone hold is committed, and if the leader dies then, nobody leads until it is back: the witness
-// has no vote for a shorter log, and no data to give. So the leader keeps from it what the voters
-// with data have not confirmed, as long as they are in step; what is committed it may know. For one
+// has no vote for a shorter log, and no data to give. So the leader keeps from it what its own disk
+// has not, and what the voters with data have not confirmed, as long as they are in step. For one
 // that is out of reach, or confirms nothing, it does not wait: then the witness is what makes a
 // majority. Whoever was left behind must catch up before the next failure.
 // (The idea is Pâris', "Voting with Witnesses", 1986; that the witness is idle until it is needed

@@ -28,10 +28,11 @@ void Raft::follow_steps() {
   }
 }
 
-// The last entry that the witness may hear of.
+// The last entry that the witness may hear of. Our own disk must have it, too: were we to lose it,
+// the witness would have no vote for us either.
 Index Raft::witness_limit() const {
-  Index limit = log_.last_index();
-  if (Mutants::on(Mutant::kWitnessToldEarly)) return limit;
+  if (Mutants::on(Mutant::kWitnessToldEarly)) return log_.last_index();
+  Index limit = log_.stable();
   for (const auto& [member, progress] : progress_) {
     const bool waited_for = progress.in_step && progress.counts && is_voter(member);
     if (waited_for) limit = std::min(limit, progress.match);
