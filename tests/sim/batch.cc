@@ -202,6 +202,7 @@ std::vector<std::string> not_seen(Mode mode, const Counters& counters) {
                                        "long range read in slices",
                                        "lost in a hole",
                                        "leader lost beside a witness",
+                                       "crashed after a vote",
                                        "watches asked of a witness",
                                        "outcomes told: applied",
                                        "outcomes told: not applied",

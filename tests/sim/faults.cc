@@ -44,7 +44,26 @@ Faults::Faults(World& world, const Options& options, Counters& counters, Nodes& 
   }
 }
 
+// With its vote on the way, perhaps not durable, and the same election still on.
+void Faults::crash_voters() {
+  net_.tap.drop = [this](int from, int, const node::PeerMessage& message) {
+    const auto* cp = std::get_if<cp::Message>(&message);
+    const auto* vote = cp != nullptr ? std::get_if<cp::VoteReply>(&cp->body) : nullptr;
+    if (stopped_ || vote == nullptr || vote->pre || !vote->granted) return false;
+    if (!world_.rng.faults.chance(0.3)) return false;
+    world_.after(some(0, 3 * kMillisecond), [this, from] {
+      SimNode& voter = *nodes_[static_cast<std::size_t>(from)];
+      if (stopped_ || !voter.running()) return;
+      counters_.add("crashed after a vote");
+      voter.crash(world_.rng.faults.chance(0.5));
+      restart_later(from, some(100, 5 * kMillisecond));
+    });
+    return false;
+  };
+}
+
 void Faults::start() {
+  if (options_.vote_crash) crash_voters();
   if (!kinds_.empty()) next();
 }
 

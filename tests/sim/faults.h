@@ -70,6 +70,7 @@ class Faults {
   void strike_sync_error();
   void strike_no_space();
   void strike_move();
+  void crash_voters();
   void strike_alarm();
   void clear_alarm();
   void set_alarm(AlarmRequest::Action action);

@@ -104,6 +104,7 @@ Options draw_options(Mode mode, Rng& rng) {
     if (rng.chance(0.5)) o.range_slice_keys = 1 + rng.below(4);
     o.hole = rng.chance(0.25);
     o.witness = rng.chance(0.2);
+    o.vote_crash = rng.chance(0.2);
   }
   return o;
 }
@@ -187,6 +188,7 @@ std::string to_text(const Options& o) {
   flag("no_space", o.no_space);
   flag("hole", o.hole);
   flag("witness", o.witness);
+  flag("vote_crash", o.vote_crash);
   return text;
 }
 

@@ -86,6 +86,7 @@ struct Options {
   // CP: the last of the first members is one. What lies on one disk alone for a while, because the
   // witness made the majority, is not promised to outlive that disk: only its own is damaged.
   bool witness = false;
+  bool vote_crash = false;  // CP: a voter dies when it has given its vote, and is back at once
 
   double tick_drift = 0;  // of each node's ticks, at most this share fast or slow
 };
