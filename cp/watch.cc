@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -29,6 +30,7 @@ struct Watches::Watch {
   std::size_t place = 0;   // in the index
   std::uint64_t from = 0;  // nothing before it matters
   Micros quiet_since = 0;
+  Micros listed = 0;  // as quiet since then, in its stream
   // While due: everything it has not seen lies in `hits`, or, if those overflowed or it starts in
   // the past, at `next` and behind it.
   bool due = false;
@@ -84,6 +86,12 @@ class Watches::Stream final : public WatchStream {
   WatchMessage message(std::int64_t id) const;
   WatchMessage compacted_away(std::int64_t id) const;
   void say(WatchMessage message);
+  using Place = std::unordered_map<std::int64_t, std::unique_ptr<Watch>>::iterator;
+  void forget(Place at) {
+    quiet_.erase({at->second->listed, at->first});
+    all_->remove(*at->second);
+    watches_.erase(at);
+  }
   void refuse(std::string why);
   void wake() { options_.ready(); }
   bool may_watch(const KeyRange& range) { return !may_watch_ || may_watch_(range); }
@@ -94,7 +102,9 @@ class Watches::Stream final : public WatchStream {
   std::unordered_map<std::int64_t, std::unique_ptr<Watch>> watches_;
   std::int64_t next_id_ = 0;
   std::deque<WatchMessage> said_;  // all but events
-  std::deque<std::int64_t> due_;   // in turns; some may have been canceled since
+  // Of those that want to hear of silence, by when there was none for the last time, or before.
+  std::set<std::pair<Micros, std::int64_t>> quiet_;
+  std::deque<std::int64_t> due_;  // in turns; some may have been canceled since
   int progress_wanted_ = 0;
   bool has_more_ = false;  // next() stopped early: ask again in a later turn
   bool ended_ = false;
@@ -167,7 +177,8 @@ void Watches::Stream::create(WatchRequest request) {
   Watch& watch = *made;
   watch.from =
       request.start_revision > 0 ? static_cast<std::uint64_t>(request.start_revision) : seen + 1;
-  watch.quiet_since = all_->now_;
+  watch.quiet_since = watch.listed = all_->now_;
+  if (request.progress_notify) quiet_.insert({watch.listed, id});
   all_->add(watch);
   watches_.emplace(id, std::move(made));
   say(std::move(created));
@@ -181,8 +192,7 @@ void Watches::Stream::cancel(std::int64_t id, std::string why) {
   if (all_ == nullptr || ended_) return;
   const auto at = watches_.find(id);
   if (at == watches_.end()) return;
-  all_->remove(*at->second);
-  watches_.erase(at);
+  forget(at);
   WatchMessage out = message(id);
   out.canceled = true;
   out.cancel_reason = std::move(why);
@@ -197,6 +207,7 @@ void Watches::Stream::end(Refusal why) {
   due_.clear();
   for (auto& [id, watch] : watches_) all_->remove(*watch);
   watches_.clear();
+  quiet_.clear();
   ended_ = true;
   say(std::move(last));
 }
@@ -224,8 +235,7 @@ std::optional<WatchMessage> Watches::Stream::next() {
     Watch& watch = *at->second;
     if (watch.unseen() < all_->mvcc_.sweep_state().target.value) {
       due_.pop_front();
-      all_->remove(watch);
-      watches_.erase(at);
+      forget(at);
       return compacted_away(id);
     }
     if ((has_more_ = budget == 0)) return std::nullopt;
@@ -255,14 +265,16 @@ std::optional<WatchMessage> Watches::Stream::next() {
 }
 
 void Watches::Stream::tick() {
-  if (ended_) return;
-  for (auto& [id, watch] : watches_) {
-    if (!watch->request.progress_notify || watch->due ||
-        all_->now_ - watch->quiet_since < kWatchProgressInterval) {
-      continue;
+  const Micros now = all_->now_;
+  while (!quiet_.empty() && now - quiet_.begin()->first >= kWatchProgressInterval) {
+    const std::int64_t id = quiet_.begin()->second;
+    Watch& watch = *watches_.at(id);
+    if (watch.due || now - watch.quiet_since >= kWatchProgressInterval) {
+      watch.quiet_since = now;
+      if (!watch.due) say(message(id));
     }
-    watch->quiet_since = all_->now_;
-    say(message(id));
+    quiet_.erase(quiet_.begin());
+    quiet_.insert({watch.listed = watch.quiet_since, id});
   }
 }
 

@@ -207,6 +207,18 @@ TEST_CASE("watch: one that asked for it hears now and then that nothing happens"
   CHECK(said(*stream) == "progress 2");
   store.watches.tick(kWatchProgressInterval + kSecond);
   CHECK(said(*stream).empty());
+
+  // Whatever it hears begins the silence anew; and one that is gone hears nothing.
+  store.put("a", "2");
+  CHECK(said(*stream) == "3+a=2 | 3+a=2");
+  store.watches.tick(2 * kWatchProgressInterval);
+  CHECK(said(*stream).empty());
+  store.watches.tick(2 * kWatchProgressInterval + kSecond);
+  CHECK(said(*stream) == "progress 3");
+  stream->cancel(0);
+  CHECK(said(*stream) == "canceled");
+  store.watches.tick(4 * kWatchProgressInterval);
+  CHECK(said(*stream).empty());
 }
 
 TEST_CASE("watch: below what is compacted none begins; a running one ends when it is swept away") {
