@@ -157,7 +157,7 @@ void Engine::State::compare_states() {
 }
 
 std::string Engine::State::state_alarm(MemberId member) const {
-  if (is_witness() || raft->config().is_witness(member)) return {};
+  if (is_witness() || witnesses.contains(member)) return {};
   const StateCompare::Verdict verdict = compare.verdict(member, now.monotonic);
   const Micros silent = now.monotonic - std::max({verdict.equal_at, started_at, Micros{0}});
   if (verdict.answer == StateCompare::Answer::kDifferent) {
@@ -174,7 +174,7 @@ std::string Engine::State::state_alarm(MemberId member) const {
 void Engine::State::describe_states(StatusResult& status) const {
   if (is_witness()) return;
   for (PeerStatus& peer : status.peers) {
-    if (peer.id == config.self || raft->config().is_witness(peer.id)) continue;
+    if (peer.id == config.self || witnesses.contains(peer.id)) continue;
     const StateCompare::Verdict verdict = compare.verdict(peer.id, now.monotonic);
     peer.state = to_text(verdict.answer);
     if (verdict.answer == StateCompare::Answer::kDifferent) status.divergence_alarm = true;

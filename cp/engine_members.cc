@@ -195,7 +195,9 @@ void Engine::State::follow_members() {
   if (raft->config_version() == members_version) return;
   members_version = raft->config_version();
   others.clear();
+  witnesses.clear();
   for (const Member& member : linked()) {
+    if (member.witness) witnesses.insert(member.id);
     std::string& name = names[member.id];
     if (!member.name.empty()) name = member.name;
     if (name.empty()) name = id_text(member.id);
@@ -221,7 +223,7 @@ std::string Engine::State::removed_text() const {
 
 // One that joins is told by its flags until the log has come to it.
 bool Engine::State::is_witness() const {
-  if (raft->config().is_member(config.self)) return raft->config().is_witness(config.self);
+  if (const Member* known = raft->record(config.self)) return known->witness;
   const auto self = std::ranges::find(config.members, config.self, &Member::id);
   return self != config.members.end() && self->witness;
 }

@@ -259,6 +259,7 @@ struct Engine::State {
   // Members. What follows from the configurations is taken from Raft when they change.
   std::uint64_t members_version = UINT64_MAX;
   std::vector<MemberId> others;                  // whom we have to do with
+  std::set<MemberId> witnesses;                  // of them, ourselves included
   std::map<MemberId, std::string> names;         // of everyone there ever was
   std::map<MemberId, Member> self_descriptions;  // each member's own word
   std::deque<MemberChange> changes;              // leader: not begun yet

@@ -23,6 +23,10 @@ void Engine::State::move_leader(const MoveLeaderRequest& request, Answer answer)
     return answer(refusal(Reason::kBadTransferee,
                           "refused: no member has that id; capstan members --json has them."));
   }
+  if (raft->is_witness(request.target)) {
+    return answer(refusal(Reason::kBadTransferee,
+                          "refused: " + target + " is the witness, which never leads."));
+  }
   Reply done = reply();
   done.body = MoveLeaderResult{};
   if (request.target == config.self) return answer(std::move(done));

@@ -62,7 +62,8 @@ struct Progress {
   Index commit_sent;
   Index match_before;    // at the last heartbeat
   bool witness = false;  // is sent no commands
-  bool in_step = false;  // holds data, and confirms what it is sent: the witness waits for it
+  bool waited_for = false;  // holds data, and confirms what it is sent: the witness waits for it
+  std::uint64_t apart_tick = 0;  // when it was behind last, or not there
   std::uint64_t news_tick = 0;  // when match grew last, or there was nothing to wait for
   Round acked_round;
   Round learned_round;  // of the last reply that knew the life of the member being restored

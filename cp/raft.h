@@ -33,8 +33,8 @@
 //
 // Witness (cp/config.h). It is sent entries without their commands. What the leader and the witness
 // alone hold is committed, and if the leader dies then, nobody leads until it is back: the witness
-// has no vote for a shorter log, and no data to give. So the leader keeps from it what its own disk
-// has not, and what the voters with data have not confirmed, as long as they are in step. For one
+// has no vote for a shorter log, and no data to give. So the leader keeps from it what the voters
+// with data have not confirmed, as long as they are in step, or what its own disk has not. For one
 // that is out of reach, or confirms nothing, it does not wait: then the witness is what makes a
 // majority. Whoever was left behind must catch up before the next failure.
 // (The idea is Pâris', "Voting with Witnesses", 1986; that the witness is idle until it is needed
@@ -215,6 +215,13 @@ class Raft {
   Index commit() const { return commit_; }
   Index handed_out() const { return handed_out_; }  // to apply
   const Config& config() const { return configs_.back().second; }
+  // Of the newest configuration that has the member: one that leaves is what it was until the end.
+  // Null: none has it.
+  const Member* record(MemberId member) const;
+  bool is_witness(MemberId member) const {
+    const Member* known = record(member);
+    return known != nullptr && known->witness;
+  }
   // The configuration that belongs to the state at `index`, which is not below the last checkpoint:
   // a newer one may be undone yet.
   const Config& config_at(Index index) const;
@@ -367,6 +374,9 @@ class Raft {
   };
   std::map<MemberId, Leaving> leaving_;  // still in progress_
   Index term_first_;                     // our empty entry
+  // Where the log ended one to two election timeouts ago, and at most one ago.
+  Index step_mark_, step_mark_next_;
+  std::uint64_t step_mark_tick_ = 0;
   std::uint64_t heartbeat_tick_ = 0;
   std::size_t uncommitted_bytes_ = 0;
   MemberId transferee_;

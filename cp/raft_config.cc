@@ -28,6 +28,13 @@ bool Raft::may_change_config() const {
   return established() && !transferee_ && !config().joint() && configs_.back().first <= commit_;
 }
 
+const Member* Raft::record(MemberId member) const {
+  for (auto at = configs_.rbegin(); at != configs_.rend(); ++at) {
+    if (const Member* known = at->second.record(member)) return known;
+  }
+  return nullptr;
+}
+
 Result<Index> Raft::propose_config(Config config) {
   if (!may_change_config()) return fail(ErrorCode::kInvalid, "no change can begin now");
   append_config(config);
@@ -56,7 +63,7 @@ void Raft::take_config(const Entry& entry) {
 // still be the only one that has the entries with which the others can go on; it does not count its
 // own vote then. [Diss §4.2.2]
 bool Raft::may_campaign() const {
-  if (config().is_witness(options_.self)) return false;
+  if (is_witness(options_.self)) return false;
   for (auto at = configs_.rbegin(); at != configs_.rend(); ++at) {
     if (at->second.is_voter(options_.self)) return true;
     if (at->first <= commit_) return false;
@@ -79,9 +86,9 @@ void Raft::follow_config() {
     Progress& progress = progress_[member];
     progress.next = next(log_.last_index());
     progress.heard_tick = tick_;  // an election timeout of grace before check-quorum
-    progress.witness = config().is_witness(member);
-    progress.in_step = !progress.witness && connected_.contains(member);
-    progress.news_tick = tick_;
+    progress.witness = is_witness(member);
+    progress.waited_for = !progress.witness && connected_.contains(member);
+    progress.news_tick = progress.apart_tick = tick_;
     const auto hello = hellos_.find(member);
     if (hello != hellos_.end()) progress.counts = hello->second.standing == Standing::kNormal;
   }

@@ -23,7 +23,7 @@ bool Raft::hears_leader() const {
 void Raft::campaign_soon(MemberId without) {
   std::uint64_t before_us = 0;
   for (MemberId voter : config().voters) {
-    const bool asks = voter != without && !config().is_witness(voter);
+    const bool asks = voter != without && !is_witness(voter);
     if (asks && voter < options_.self) ++before_us;
   }
   evidence_tick_ = tick_ + 1 + 2 * before_us;
@@ -72,7 +72,7 @@ void Raft::campaign(bool pre, bool transfer) {
 }
 
 void Raft::on_vote_request(MemberId from, Term term, const VoteRequest& request) {
-  if (!counts()) return;
+  if (!counts() || is_witness(from)) return;
   const bool up_to_date = Mutants::on(Mutant::kFreshnessByLength)
                               ? request.last.index >= log_.last_index()
                               : request.last >= log_.last();  // [Raft §5.4.1]
@@ -141,6 +141,8 @@ void Raft::become_leader() {
   leader_ = options_.self;
   follow_config();
   term_first_ = next(log_.last_index());
+  step_mark_ = step_mark_next_ = log_.last_index();
+  step_mark_tick_ = tick_;
   if (Mutants::on(Mutant::kNoEmptyEntry)) {
     term_first_ = {};
   } else {
@@ -218,7 +220,7 @@ void Raft::advance_transfer() {
 }
 
 void Raft::on_timeout_now(MemberId from) {
-  if (is_leader() || !counts() || installing_ || from != leader_) return;
+  if (is_leader() || !counts() || installing_ || from != leader_ || !may_campaign()) return;
   campaign(false, true);
 }
 
@@ -234,7 +236,7 @@ void Raft::peer_connected(MemberId peer) {
 void Raft::peer_disconnected(MemberId peer) {
   connected_.erase(peer);
   if (const auto at = progress_.find(peer); at != progress_.end()) {
-    at->second.in_step = false;
+    at->second.waited_for = false;
     if (at->second.state == Progress::State::kReplicate) {
       at->second.to_probe(next(at->second.match));
       at->second.probe_sent = true;

@@ -5,6 +5,11 @@
 #include "cp/raft.h"
 
 namespace capstan::cp {
+namespace {
+
+constexpr std::uint64_t kFarBehind = 100;  // entries: no write waits until they are sent
+
+}  // namespace
 
 // ---- Follower -----------------------------------------------------------------------------------
 
@@ -114,6 +119,7 @@ void Raft::on_append_reply(MemberId from, const AppendReply& reply) {
   const Index meet = reply.hint.index < log_.base().index
                          ? reply.hint.index
                          : log_.last_not_after(reply.hint.term, reply.hint.index);
+  if (meet.value + kFarBehind < log_.last_index().value) progress->waited_for = false;
   progress->to_probe(std::min(next(meet), reply.index));
 }
 

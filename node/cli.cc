@@ -272,7 +272,7 @@ std::string Cli::elsewhere(const ApiAnswer& answer) {
   std::vector<std::string> names;
   for (const PeerStatus& peer : result->peers) {
     const std::optional<Endpoint> at = client_address(peer);
-    if (peer.self || peer.reachable || !at) continue;
+    if (peer.self || peer.reachable || peer.witness || !at) continue;
     calls.push_back({*at, "GET", "/api/v1/status", ""});
     names.push_back(peer.name);
   }
